@@ -1,0 +1,725 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * The device that a front end's messages build up: features, memory map and
+ * rings; which rings run, and which sender slot sends to which of them.
+ *
+ * The functions that a message calls change the setup only.  What the polling
+ * threads see, the ring's description, is made anew from the setup by
+ * vhost_device_publish(), for those rings whose gates are closed.
+ *
+ * All of this is the event thread's, with port->mutex held where a control
+ * thread could look.
+ */
+
+#include "port.h"
+
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "notify.h"
+
+/* Bursts that are thrown away from a disabled ring before other ports get
+ * their turn, and the pause until the next, in milliseconds. */
+#define DRAIN_BURSTS 8
+#define DRAIN_PAUSE 1
+
+static void drain_ready(struct vhost_source *, uint32_t events);
+
+static bool
+has_feature(const struct vhost_port *port, unsigned int bit)
+{
+    return (port->info.features >> bit) & 1;
+}
+
+struct vhost_ring *
+vhost_device_ring(struct vhost_port *port, unsigned int idx)
+{
+    size_t size = ((sizeof(struct vhost_ring) + VHOST_CACHE_LINE - 1)
+                   / VHOST_CACHE_LINE * VHOST_CACHE_LINE);
+    struct vhost_ring *ring = port->rings[idx];
+
+    if (!ring) {
+        ring = aligned_alloc(VHOST_CACHE_LINE, size);
+        if (ring) {
+            memset(ring, 0, size);
+            ring->port = port;
+            ring->idx = idx;
+            ring->kickfd = ring->callfd = ring->errfd = -1;
+            ring->rxq.st = &ring->st;
+            ring->kick.ready = drain_ready;
+            port->rings[idx] = ring;
+        }
+    }
+    return ring;
+}
+
+static void
+close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+static bool
+is_broken(const struct vhost_ring *ring)
+{
+    return atomic_load_explicit(&ring->st.broken, memory_order_acquire);
+}
+
+/* Setup, by messages. */
+
+vhost_result
+vhost_device_set_features(struct vhost_port *port, uint64_t features)
+{
+    uint64_t changed = features ^ port->info.features;
+
+    if (features & ~port->offered_features) {
+        return "features that were not offered";
+    }
+    for (unsigned int i = 0; port->have_features && i < port->max_vrings;
+         i++) {
+        const struct vhost_ring *ring = port->rings[i];
+
+        /* QEMU repeats the message for each queue pair, while the first
+         * already runs. */
+        if (ring && ring->started
+            && changed & ~(UINT64_C(1) << VHOST_F_LOG_ALL)) {
+            return "features changed while a ring runs";
+        }
+    }
+    port->info.features = features;
+    if (!port->have_features) {
+        port->have_features = true;
+
+        /* "If VHOST_USER_F_PROTOCOL_FEATURES has not been negotiated, the
+         * rings are enabled", whether set up already or not. */
+        for (unsigned int i = 0; i < port->max_vrings; i++) {
+            if (port->rings[i]
+                && !has_feature(port, VHOST_USER_F_PROTOCOL_FEATURES)) {
+                port->rings[i]->enabled = true;
+            }
+        }
+    }
+    vhost_port_changed(port, VHOST_CHANGE_FEATURES);
+    return NULL;
+}
+
+/* The ring that a message names.  Its first use counts as the guest having
+ * it. */
+static struct vhost_ring *
+message_ring(struct vhost_port *port, unsigned int idx)
+{
+    struct vhost_ring *ring = (idx < port->max_vrings
+                               ? vhost_device_ring(port, idx) : NULL);
+
+    if (ring && idx >= port->info.n_vrings) {
+        port->info.n_vrings = idx + 1;
+    }
+    return ring;
+}
+
+vhost_result
+vhost_device_set_vring_num(struct vhost_port *port, unsigned int idx,
+                           uint32_t num)
+{
+    struct vhost_ring *ring = message_ring(port, idx);
+
+    if (!ring) {
+        return "no such vring";
+    }
+    if (!num || num > VHOST_MAX_RING_SIZE || num & (num - 1)) {
+        return "impossible ring size";
+    }
+    if (ring->started) {
+        return "size of a running ring";
+    }
+    if (num != ring->size) {
+        ring->size = num;
+        ring->have_addr = false;    /* Was checked for another size. */
+    }
+    return NULL;
+}
+
+/* Where the parts of 'ring' are here; false if they are not. */
+static bool
+translate_ring(const struct vhost_ring *ring, const struct vhost_mem *mem,
+               struct vhost_vring *vr)
+{
+    const struct vhost_wire_vring_addr *a = &ring->addr;
+    uint32_t size = ring->size;
+
+    /* The event index behind avail and used ring is always counted in: it is
+     * negotiated later, perhaps, and every driver has room for it. */
+    vr->desc = vhost_mem_from_user(mem, a->desc, vring_split_desc_len(size));
+    vr->avail = vhost_mem_from_user(mem, a->avail,
+                                    vring_split_avail_len(size, true));
+    vr->used = vhost_mem_from_user(mem, a->used,
+                                   vring_split_used_len(size, true));
+    return vr->desc && vr->avail && vr->used;
+}
+
+vhost_result
+vhost_device_set_vring_addr(struct vhost_port *port,
+                            const struct vhost_wire_vring_addr *addr)
+{
+    struct vhost_ring *ring = message_ring(port, addr->index);
+    struct vhost_vring vr;
+
+    if (!ring) {
+        return "no such vring";
+    }
+    if (!ring->size) {
+        return "ring addresses before the ring's size";
+    }
+    if (addr->desc & 15 || addr->avail & 1 || addr->used & 3) {
+        return "ring addresses are not aligned";
+    }
+    if (!port->mem) {
+        return "ring addresses before guest memory";
+    }
+    ring->addr = *addr;
+    ring->have_addr = translate_ring(ring, port->mem, &vr);
+    return ring->have_addr ? NULL : "a ring outside guest memory";
+}
+
+vhost_result
+vhost_device_set_vring_base(struct vhost_port *port, unsigned int idx,
+                            uint32_t base)
+{
+    struct vhost_ring *ring = message_ring(port, idx);
+
+    if (!ring) {
+        return "no such vring";
+    }
+    if (base > UINT16_MAX) {
+        return "impossible ring base";
+    }
+    if (ring->started) {
+        return "base of a running ring";
+    }
+    ring->base = base;
+    atomic_store_explicit(&ring->st.last_avail, base, memory_order_relaxed);
+    return NULL;
+}
+
+static void
+ring_stop(struct vhost_ring *ring)
+{
+    vhost_source_remove(ring->port->loop, &ring->kick);
+    close_fd(&ring->kickfd);
+    ring->started = false;
+    ring->fresh = false;
+    atomic_store_explicit(&ring->st.broken, false, memory_order_relaxed);
+    atomic_store_explicit(&ring->st.reported, false, memory_order_relaxed);
+}
+
+vhost_result
+vhost_device_get_vring_base(struct vhost_port *port, unsigned int idx,
+                            uint32_t *base)
+{
+    struct vhost_ring *ring = message_ring(port, idx);
+
+    if (!ring) {
+        return "no such vring";
+    }
+    ring_stop(ring);
+    *base = atomic_load_explicit(&ring->st.last_avail, memory_order_relaxed);
+    return NULL;
+}
+
+/* Checks that 'fd' may take part in notification. */
+static vhost_result
+check_eventfd(int fd)
+{
+    return fd < 0 || vhost_is_eventfd(fd) ? NULL
+           : "a descriptor that is no eventfd";
+}
+
+/* Puts 'fd' in the place of '*slot' if it is fit for that. */
+static vhost_result
+replace_eventfd(const struct vhost_ring *ring, int *slot, int fd)
+{
+    vhost_result result = ring ? check_eventfd(fd) : "no such vring";
+
+    if (result) {
+        close_fd(&fd);
+    } else {
+        close_fd(slot);
+        *slot = fd;
+    }
+    return result;
+}
+
+vhost_result
+vhost_device_set_vring_kick(struct vhost_port *port, unsigned int idx, int fd)
+{
+    struct vhost_ring *ring = message_ring(port, idx);
+    vhost_result result;
+
+    if (ring) {
+        vhost_source_remove(port->loop, &ring->kick);
+    }
+    result = replace_eventfd(ring, ring ? &ring->kickfd : NULL, fd);
+    if (!result && !ring->started) {
+        ring->started = ring->fresh = true;
+        if (!has_feature(port, VHOST_USER_F_PROTOCOL_FEATURES)) {
+            ring->enabled = true;
+        }
+    }
+    return result;
+}
+
+vhost_result
+vhost_device_set_vring_call(struct vhost_port *port, unsigned int idx, int fd)
+{
+    struct vhost_ring *ring = message_ring(port, idx);
+
+    return replace_eventfd(ring, ring ? &ring->callfd : NULL, fd);
+}
+
+vhost_result
+vhost_device_set_vring_err(struct vhost_port *port, unsigned int idx, int fd)
+{
+    struct vhost_ring *ring = message_ring(port, idx);
+
+    return replace_eventfd(ring, ring ? &ring->errfd : NULL, fd);
+}
+
+vhost_result
+vhost_device_set_vring_enable(struct vhost_port *port, unsigned int idx,
+                              bool enable)
+{
+    struct vhost_ring *ring = message_ring(port, idx);
+
+    if (!ring) {
+        return "no such vring";
+    }
+    ring->enabled = enable;
+    return NULL;
+}
+
+/* Work for the worker: drop a reference to a memory map. */
+struct unref_job {
+    struct vhost_job job;
+    struct vhost_mem *mem;
+};
+
+static void
+unref_mem(struct vhost_job *job)
+{
+    vhost_mem_unref(VHOST_CONTAINER_OF(job, struct unref_job, job)->mem);
+}
+
+void
+vhost_device_unref_mem(struct vhost_port *port, struct vhost_mem *mem)
+{
+    struct unref_job *job;
+
+    if (!mem) {
+        return;
+    }
+    job = calloc(1, sizeof *job);
+    if (!job) {
+        vhost_mem_unref(mem);   /* Takes long, but leaks nothing. */
+        return;
+    }
+    job->mem = mem;
+    job->job.work = unref_mem;
+    vhost_job_post(port->loop, &job->job);
+}
+
+void
+vhost_device_set_mem(struct vhost_port *port, struct vhost_mem *mem)
+{
+    vhost_device_unref_mem(port, port->mem);
+    port->mem = mem;
+    port->info.n_regions = mem ? mem->n_regions : 0;
+}
+
+/* Descriptions. */
+
+/* First steps of a ring that starts: where to go on, and word to the guest
+ * that it need not kick. */
+static void
+ring_begin(struct vhost_ring *ring, struct vhost_vring *vr)
+{
+    struct vring_state *st = &ring->st;
+    uint16_t used_idx = __atomic_load_n(&vr->used->idx, __ATOMIC_RELAXED);
+
+    /* Buffers are used in the order in which they became available, so the
+     * used index tells both, also after a predecessor of ours died without
+     * saying where it was. */
+    if (used_idx != (uint16_t) ring->base) {
+        vhost_port_log(ring->port, VHOST_LOG_INFO, "vring %u goes on at used "
+                       "index %u rather than at base %u", ring->idx, used_idx,
+                       ring->base);
+    }
+    atomic_store_explicit(&st->last_avail, used_idx, memory_order_relaxed);
+    atomic_store_explicit(&st->used_idx, used_idx, memory_order_relaxed);
+    atomic_store_explicit(&st->backlog, 0, memory_order_relaxed);
+    atomic_store_explicit(&st->broken, false, memory_order_relaxed);
+    atomic_store_explicit(&st->reported, false, memory_order_relaxed);
+    st->signalled = false;
+    ring->fresh = false;
+    vhost_port_set_error(ring->port, NULL);
+
+    /* A call may have been lost with the connection before this one. */
+    if (vr->callfd >= 0) {
+        vhost_notify(vr->callfd);
+    }
+}
+
+/* Makes the description of 'ring', or removes it if it cannot run now. */
+static void
+ring_describe(struct vhost_ring *ring)
+{
+    struct vhost_port *port = ring->port;
+    struct vhost_vring *vr = ring->vr;
+
+    ring->vr = NULL;
+    if (!ring->started || !ring->size || !ring->have_addr || !port->mem
+        || !port->have_features || port->closing) {
+        free(vr);
+        return;
+    }
+    if (!vr) {
+        vr = malloc(sizeof *vr);
+        if (!vr) {
+            return;
+        }
+    }
+    *vr = (struct vhost_vring) {
+        .st = &ring->st,
+        .idx = ring->idx,
+        .size = ring->size,
+        .mask = ring->size - 1,
+        .mergeable = has_feature(port, VIRTIO_NET_F_MRG_RXBUF),
+        .event_idx = has_feature(port, VIRTIO_RING_F_EVENT_IDX),
+        .indirect = has_feature(port, VIRTIO_RING_F_INDIRECT_DESC),
+        .hdr_len = (has_feature(port, VIRTIO_NET_F_MRG_RXBUF)
+                    || has_feature(port, VIRTIO_F_VERSION_1)
+                    ? sizeof(struct virtio_net_hdr_v1)
+                    : sizeof(struct virtio_net_hdr)),
+        .callfd = ring->callfd,
+        .features = port->info.features,
+        .mem = port->mem,
+        .port = port,
+    };
+    ring->st.hit = NULL;
+    if (!translate_ring(ring, port->mem, vr)) {
+        /* The memory map changed and its memory is not there any more. */
+        vhost_port_set_error(port, "vring %u is outside the new guest memory",
+                             ring->idx);
+        free(vr);
+        return;
+    }
+    vhost_guard_begin(port->mem);
+    if (ring->fresh) {
+        ring_begin(ring, vr);
+    }
+    vring_split_want_kicks(vr, !ring->enabled && ring->idx & 1);
+    vhost_guard_end();
+    ring->vr = vr;
+}
+
+/* Throws away what the guest sends on a ring that is started but not enabled
+ * ("the back-end must process the ring without causing any side effects").
+ * Returns true if there may be more. */
+static bool
+ring_drain(struct vhost_ring *ring)
+{
+    struct vhost_vring *vr = ring->vr;
+    struct vhost_burst b;
+    unsigned int n = 0;
+
+    vhost_guard_begin(vr->mem);
+    for (int i = 0; i < DRAIN_BURSTS && !is_broken(ring); i++) {
+        vring_split_want_kicks(vr, true);
+        n = vring_split_peek(vr, &b, VHOST_BURST);
+        if (!n) {
+            break;
+        }
+        vring_split_complete(vr, &b, n);
+        vring_count(vr->st, VHOST_C_DISCARDED, n);
+    }
+    vhost_guard_end();
+    if (atomic_load(&vr->mem->poisoned)) {
+        vring_break(vr, VHOST_C_FAULT, 0, 0);
+    }
+    return n > 0;
+}
+
+static bool
+needs_drain(const struct vhost_ring *ring)
+{
+    return ring && ring->vr && ring->idx & 1 && !ring->enabled;
+}
+
+static void
+drain_expired(struct vhost_timer *timer)
+{
+    struct vhost_port *port = VHOST_CONTAINER_OF(timer, struct vhost_port,
+                                                 drain_timer);
+    bool more = false;
+
+    for (unsigned int i = 1; i < port->max_vrings; i += 2) {
+        if (needs_drain(port->rings[i])) {
+            more |= ring_drain(port->rings[i]);
+        }
+    }
+    if (more) {
+        vhost_timer_set(port->loop, timer, vhost_now_ms() + DRAIN_PAUSE);
+    }
+}
+
+/* The guest has kicked a ring that is not enabled.  The eventfd is never read:
+ * its other holder decides whether that blocks. */
+static void
+drain_ready(struct vhost_source *source, uint32_t events)
+{
+    struct vhost_ring *ring = VHOST_CONTAINER_OF(source, struct vhost_ring,
+                                                 kick);
+    struct vhost_port *port = ring->port;
+
+    (void) events;
+    if (!port->drain_timer.active) {
+        port->drain_timer.expired = drain_expired;
+        vhost_timer_set(port->loop, &port->drain_timer,
+                        vhost_now_ms() + DRAIN_PAUSE);
+    }
+}
+
+/* Watches, or stops to watch, for what has to be drained. */
+static void
+ring_watch(struct vhost_ring *ring)
+{
+    struct vhost_loop *loop = ring->port->loop;
+
+    if (!needs_drain(ring)) {
+        vhost_source_remove(loop, &ring->kick);
+    } else if (!ring->kick.active) {
+        if (ring->kickfd >= 0) {
+            ring->kick.fd = ring->kickfd;
+            vhost_source_add(loop, &ring->kick, EPOLLIN | EPOLLET);
+        }
+        drain_ready(&ring->kick, 0);
+    }
+}
+
+/* Maps the sender slots to the rings on which the guest receives. */
+static void
+publish_senders(struct vhost_port *port)
+{
+    struct vhost_vring *active[VHOST_MAX_QUEUE_PAIRS];
+    unsigned int n = 0;
+
+    for (unsigned int i = 0; i < port->max_vrings; i += 2) {
+        struct vhost_ring *ring = port->rings[i];
+
+        if (ring) {
+            ring_describe(ring);
+            if (ring->vr && ring->enabled) {
+                active[n++] = ring->vr;
+            }
+        }
+    }
+    for (unsigned int i = 0; i < n; i++) {
+        /* Slots i, i + n, i + 2 * n, ... */
+        active[i]->shared = i + n < port->n_senders;
+    }
+    for (unsigned int i = 0; i < port->n_senders; i++) {
+        vhost_gate_set(&port->senders[i].gate, n ? active[i % n] : NULL);
+    }
+}
+
+static bool
+senders_open(const struct vhost_port *port)
+{
+    for (unsigned int i = 0; i < port->n_senders; i++) {
+        if (vhost_gate_ring(&port->senders[i].gate)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Node of the memory in which the guest has its rings, -1 if unknown. */
+static int
+device_numa(const struct vhost_port *port)
+{
+    for (unsigned int i = 0; i < port->info.n_vrings; i++) {
+        const struct vhost_vring *vr = port->rings[i] ? port->rings[i]->vr : NULL;
+
+        for (unsigned int k = 0; vr && k < port->mem->n_regions; k++) {
+            const struct vhost_region *r = &port->mem->regions[k];
+            uint8_t *p = (uint8_t *) vr->desc;
+
+            if (p >= r->host && (uint64_t) (p - r->host) < r->size) {
+                return r->mapping->numa;
+            }
+        }
+    }
+    return port->info.numa;
+}
+
+/* Tells control threads and the owner what runs now. */
+static void
+publish_info(struct vhost_port *port)
+{
+    struct vhost_port_info *info = &port->info;
+    uint64_t enabled[VHOST_MAX_VRINGS / 64] = { 0 };
+    unsigned int changes = 0, n_pairs = 0, n_enabled = 0;
+    int numa = device_numa(port);
+
+    for (unsigned int i = 0; i < info->n_vrings; i++) {
+        const struct vhost_ring *ring = port->rings[i];
+
+        if (ring && ring->vr) {
+            n_pairs = i / 2 + 1;
+            if (ring->enabled) {
+                enabled[i / 64] |= UINT64_C(1) << (i % 64);
+                n_enabled += i & 1;
+            }
+        }
+    }
+    for (unsigned int i = 0; i < VHOST_MAX_VRINGS / 64; i++) {
+        if (atomic_exchange(&port->enabled_rings[i], enabled[i])
+            != enabled[i]) {
+            changes |= VHOST_CHANGE_QUEUES;
+        }
+    }
+    if (n_pairs > info->n_queue_pairs) {
+        info->n_queue_pairs = n_pairs;
+        changes |= VHOST_CHANGE_QUEUES;
+    }
+    info->n_enabled_pairs = n_enabled;
+    if (numa != info->numa) {
+        info->numa = numa;
+        changes |= VHOST_CHANGE_NUMA;
+    }
+    if (changes) {
+        vhost_port_changed(port, changes);
+    }
+    if (port->sock_fd >= 0 && !port->closing) {
+        vhost_port_set_state(port, n_pairs ? VHOST_S_READY
+                                           : VHOST_S_CONNECTED);
+    }
+}
+
+void
+vhost_device_publish(struct vhost_port *port)
+{
+    for (unsigned int i = 1; i < port->max_vrings; i += 2) {
+        struct vhost_ring *ring = port->rings[i];
+
+        if (ring && !vhost_gate_ring(&ring->rxq.gate)) {
+            ring_describe(ring);
+            ring_watch(ring);
+            vhost_gate_set(&ring->rxq.gate,
+                           ring->enabled ? ring->vr : NULL);
+        }
+    }
+    if (!senders_open(port)) {
+        publish_senders(port);
+    }
+    publish_info(port);
+}
+
+/* What the guest did wrong, in the words of the log. */
+static void
+report_broken(struct vhost_ring *ring)
+{
+    struct vring_state *st = &ring->st;
+
+    atomic_store(&st->reported, true);
+    vhost_port_set_error(ring->port, "vring %u stopped: guest error %s "
+                         "(0x%llx, 0x%llx)", ring->idx,
+                         vhost_counter_to_string(st->error),
+                         (unsigned long long int) st->error_values[0],
+                         (unsigned long long int) st->error_values[1]);
+    if (ring->errfd >= 0) {
+        vhost_notify(ring->errfd);
+    }
+}
+
+void
+vhost_device_check(struct vhost_port *port)
+{
+    for (unsigned int i = 0; i < port->max_vrings; i++) {
+        struct vhost_ring *ring = port->rings[i];
+
+        if (!ring || !is_broken(ring) || atomic_load(&ring->st.reported)) {
+            continue;
+        }
+        report_broken(ring);
+        if (ring->st.error == VHOST_C_FAULT) {
+            vhost_session_end(port, "guest memory was taken away while it "
+                              "was in use (truncated file?)");
+            return;
+        }
+    }
+}
+
+void
+vhost_device_reset(struct vhost_port *port)
+{
+    for (unsigned int i = 0; i < port->max_vrings; i++) {
+        struct vhost_ring *ring = port->rings[i];
+
+        if (ring) {
+            ring_stop(ring);
+            ring->enabled = false;
+        }
+    }
+}
+
+void
+vhost_device_release(struct vhost_port *port)
+{
+    vhost_device_reset(port);
+    for (unsigned int i = 0; i < port->max_vrings; i++) {
+        struct vhost_ring *ring = port->rings[i];
+
+        if (ring) {
+            close_fd(&ring->callfd);
+            close_fd(&ring->errfd);
+            free(ring->vr);
+            ring->vr = NULL;
+            ring->size = 0;
+            ring->base = 0;
+            ring->have_addr = false;
+        }
+    }
+    vhost_device_set_mem(port, NULL);
+    port->info.features = 0;
+    port->info.n_vrings = 0;
+    port->have_features = false;
+    publish_info(port);
+}
+
+struct vhost_sender *
+vhost_device_swap_senders(struct vhost_port *port,
+                          struct vhost_sender *senders, unsigned int n)
+{
+    struct vhost_sender *old = port->senders;
+
+    port->senders = senders;
+    port->n_senders = n;
+    return old;
+}
+
+void
+vhost_device_free(struct vhost_port *port)
+{
+    for (unsigned int i = 0; i < port->max_vrings; i++) {
+        free(port->rings[i]);
+    }
+    free(port->senders);
+}

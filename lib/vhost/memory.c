@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * Maps guest memory and translates addresses; see memory.h.
+ *
+ * The front end is not trusted with what it sends.  A region must lie within
+ * its file, and the file must be shared memory of the kernel's own (memfd,
+ * tmpfs, hugetlbfs): behind a page of any other file may be a file system that
+ * the peer itself serves, which could keep a polling thread waiting in a page
+ * fault for as long as it likes.  F_GET_SEALS tells such files from others
+ * without asking the file system anything.
+ */
+
+#include "memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#ifdef HAVE_LIBNUMA
+#include <numaif.h>
+#endif
+
+/* A sentence for the caller of vhost_mem_create(). */
+static char *__attribute__((format(printf, 1, 2)))
+sentence(const char *format, ...)
+{
+    va_list args;
+    char *s;
+
+    va_start(args, format);
+    if (vasprintf(&s, format, args) < 0) {
+        s = NULL;
+    }
+    va_end(args);
+    return s;
+}
+
+static bool
+sum_wraps(uint64_t a, uint64_t b)
+{
+    return a + b < a;
+}
+
+static bool
+ranges_meet(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
+{
+    return a < b + b_len && b < a + a_len;
+}
+
+/* Checks what can be told from the numbers alone. */
+static char *
+check_table(const struct vhost_wire_region r[], unsigned int n)
+{
+    for (unsigned int i = 0; i < n; i++) {
+        if (!r[i].size || sum_wraps(r[i].guest_addr, r[i].size)
+            || sum_wraps(r[i].user_addr, r[i].size)
+            || sum_wraps(r[i].mmap_offset, r[i].size)) {
+            return sentence("memory region %u has impossible bounds", i);
+        }
+        for (unsigned int j = 0; j < i; j++) {
+            if (ranges_meet(r[i].guest_addr, r[i].size,
+                            r[j].guest_addr, r[j].size)
+                || ranges_meet(r[i].user_addr, r[i].size,
+                               r[j].user_addr, r[j].size)) {
+                return sentence("memory regions %u and %u overlap", j, i);
+            }
+        }
+    }
+    return NULL;
+}
+
+static int
+node_of(void *addr)
+{
+    int node = -1;
+
+#ifdef HAVE_LIBNUMA
+    if (get_mempolicy(&node, NULL, 0, addr, MPOL_F_NODE | MPOL_F_ADDR)) {
+        node = -1;
+    }
+#else
+    (void) addr;
+#endif
+    return node;
+}
+
+/* Looks for the mapping of the same part of the same file in 'old'. */
+static struct vhost_mapping *
+find_mapping(const struct vhost_mem *old, const struct stat *st,
+             uint64_t offset, size_t len)
+{
+    for (unsigned int i = 0; old && i < old->n_regions; i++) {
+        struct vhost_mapping *m = old->regions[i].mapping;
+
+        if (m->dev == st->st_dev && m->ino == st->st_ino
+            && m->offset == offset && m->len == len) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+/* Finds the page size of 'fd' and checks that the file is fit to be guest
+ * memory and holds 'r'. */
+static char *
+check_file(int fd, const struct vhost_wire_region *r, unsigned int i,
+           struct stat *st, size_t *page_size)
+{
+    struct statfs fs;
+    int seals = fcntl(fd, F_GET_SEALS);
+
+    if (seals < 0) {
+        return sentence("memory region %u is not in shared memory (memfd, "
+                        "tmpfs or hugetlbfs)", i);
+    }
+    if (fstat(fd, st) || fstatfs(fd, &fs)) {
+        return sentence("memory region %u: fstat failed (%s)", i,
+                        strerror(errno));
+    }
+    *page_size = fs.f_type == HUGETLBFS_MAGIC ? fs.f_bsize
+                                              : sysconf(_SC_PAGESIZE);
+
+    /* The front end may truncate later: refuse it that, if it lets us, and
+     * look at the size only then. */
+    if (!(seals & F_SEAL_SHRINK)) {
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK);
+        if (fstat(fd, st)) {
+            return sentence("memory region %u: fstat failed (%s)", i,
+                            strerror(errno));
+        }
+    }
+    if (st->st_size < 0 || r->mmap_offset + r->size > (uint64_t) st->st_size) {
+        return sentence("memory region %u ends beyond its file of %lld bytes",
+                        i, (long long int) st->st_size);
+    }
+    return NULL;
+}
+
+static char *
+map_region(int fd, const struct vhost_wire_region *r, unsigned int i,
+           const struct vhost_mem *old, struct vhost_mapping **mappingp)
+{
+    struct vhost_mapping *m;
+    struct stat st;
+    size_t page_size = 0;
+    uint64_t start;
+    size_t len;
+    char *error;
+    void *addr;
+
+    error = check_file(fd, r, i, &st, &page_size);
+    if (error) {
+        return error;
+    }
+    start = r->mmap_offset / page_size * page_size;
+    len = (r->mmap_offset + r->size - start + page_size - 1)
+          / page_size * page_size;
+
+    m = find_mapping(old, &st, start, len);
+    if (m) {
+        atomic_fetch_add(&m->refs, 1);
+        *mappingp = m;
+        return NULL;
+    }
+
+    m = calloc(1, sizeof *m);
+    if (!m) {
+        return sentence("out of memory");
+    }
+    addr = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                fd, start);
+    if (addr == MAP_FAILED) {
+        free(m);
+        return sentence("memory region %u of %llu bytes: mmap failed (%s)", i,
+                        (unsigned long long int) r->size, strerror(errno));
+    }
+    madvise(addr, len, MADV_DONTDUMP);
+    atomic_init(&m->refs, 1);
+    m->addr = addr;
+    m->len = len;
+    m->page_size = page_size;
+    m->dev = st.st_dev;
+    m->ino = st.st_ino;
+    m->offset = start;
+    m->numa = node_of(addr);
+    *mappingp = m;
+    return NULL;
+}
+
+static int
+compare_regions(const void *a_, const void *b_)
+{
+    const struct vhost_region *a = a_;
+    const struct vhost_region *b = b_;
+
+    return (a->guest_addr > b->guest_addr) - (a->guest_addr < b->guest_addr);
+}
+
+struct vhost_mem *
+vhost_mem_create(const struct vhost_wire_region wire[], const int fds[],
+                 unsigned int n, const struct vhost_mem *old, char **errorp)
+{
+    struct vhost_mem *mem = calloc(1, sizeof *mem + n * sizeof *mem->regions);
+
+    if (!mem) {
+        *errorp = sentence("out of memory");
+        return NULL;
+    }
+    atomic_init(&mem->refs, 1);
+    *errorp = check_table(wire, n);
+    for (unsigned int i = 0; !*errorp && i < n; i++) {
+        struct vhost_region *r = &mem->regions[i];
+
+        *errorp = map_region(fds[i], &wire[i], i, old, &r->mapping);
+        if (!*errorp) {
+            r->guest_addr = wire[i].guest_addr;
+            r->user_addr = wire[i].user_addr;
+            r->size = wire[i].size;
+            r->host = (r->mapping->addr
+                       + (wire[i].mmap_offset - r->mapping->offset));
+            mem->n_regions++;
+        }
+    }
+    if (*errorp) {
+        vhost_mem_unref(mem);
+        return NULL;
+    }
+    qsort(mem->regions, n, sizeof *mem->regions, compare_regions);
+    return mem;
+}
+
+struct vhost_mem *
+vhost_mem_ref(struct vhost_mem *mem)
+{
+    if (mem) {
+        atomic_fetch_add(&mem->refs, 1);
+    }
+    return mem;
+}
+
+void
+vhost_mem_unref(struct vhost_mem *mem)
+{
+    if (!mem || atomic_fetch_sub(&mem->refs, 1) != 1) {
+        return;
+    }
+    for (unsigned int i = 0; i < mem->n_regions; i++) {
+        struct vhost_mapping *m = mem->regions[i].mapping;
+
+        if (atomic_fetch_sub(&m->refs, 1) == 1) {
+            munmap(m->addr, m->len);
+            free(m);
+        }
+    }
+    free(mem);
+}
+
+const struct vhost_region *
+vhost_mem_find(const struct vhost_mem *mem, uint64_t addr)
+{
+    unsigned int low = 0, high = mem->n_regions;
+
+    while (low < high) {
+        unsigned int mid = (low + high) / 2;
+        const struct vhost_region *r = &mem->regions[mid];
+
+        if (addr < r->guest_addr) {
+            high = mid;
+        } else if (addr - r->guest_addr < r->size) {
+            return r;
+        } else {
+            low = mid + 1;
+        }
+    }
+    return NULL;
+}
+
+void *
+vhost_mem_from_user(const struct vhost_mem *mem, uint64_t addr, uint64_t len)
+{
+    for (unsigned int i = 0; i < mem->n_regions; i++) {
+        const struct vhost_region *r = &mem->regions[i];
+        uint64_t offset = addr - r->user_addr;
+
+        if (addr >= r->user_addr && offset < r->size
+            && len <= r->size - offset) {
+            return r->host + offset;
+        }
+    }
+    return NULL;
+}
+
+uint64_t
+vhost_mem_to_guest(const struct vhost_mem *mem, const void *p)
+{
+    const uint8_t *host = p;
+
+    for (unsigned int i = 0; i < mem->n_regions; i++) {
+        const struct vhost_region *r = &mem->regions[i];
+
+        if (host >= r->host && (uint64_t) (host - r->host) < r->size) {
+            return r->guest_addr + (host - r->host);
+        }
+    }
+    return UINT64_MAX;
+}

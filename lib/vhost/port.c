@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * A port's life: creation, the requests of control threads, snapshots of its
+ * state, and announcements of changes to its owner.
+ *
+ * A request is a struct vhost_op on the stack of the control thread, which
+ * waits until the event thread has carried it out.  Requests of one port are
+ * served in order, between the stops that messages need.
+ */
+
+#include "port.h"
+
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "notify.h"
+
+/* Milliseconds between announcements to a port's owner. */
+#define ANNOUNCE_INTERVAL 10
+
+#define BIT(N) (UINT64_C(1) << (N))
+
+const uint64_t vhost_supported_features =
+    BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM)
+    | BIT(VIRTIO_NET_F_MTU) | BIT(VIRTIO_NET_F_GSO)
+    | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6)
+    | BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_GUEST_UFO)
+    | BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6)
+    | BIT(VIRTIO_NET_F_HOST_ECN)
+    | BIT(VIRTIO_NET_F_MRG_RXBUF) | BIT(VIRTIO_NET_F_CTRL_VQ)
+    | BIT(VIRTIO_NET_F_CTRL_RX) | BIT(VIRTIO_NET_F_GUEST_ANNOUNCE)
+    | BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_F_ANY_LAYOUT)
+    | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX)
+    | BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_F_VERSION_1)
+    | BIT(VIRTIO_F_IN_ORDER);
+
+const uint64_t vhost_supported_protocol_features =
+    BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_RARP)
+    | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK)
+    | BIT(VHOST_USER_PROTOCOL_F_NET_MTU)
+    | BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ)
+    | BIT(VHOST_USER_PROTOCOL_F_STATUS);
+
+void
+vhost_port_log(const struct vhost_port *port, enum vhost_log_level level,
+               const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    port->loop->env->log(level, port->name, format, args);
+    va_end(args);
+}
+
+void
+vhost_port_set_error(struct vhost_port *port, const char *format, ...)
+{
+    char error[sizeof port->info.error] = "";
+    bool news;
+
+    if (format) {
+        va_list args;
+
+        va_start(args, format);
+        vsnprintf(error, sizeof error, format, args);
+        va_end(args);
+    }
+    pthread_mutex_lock(&port->mutex);
+    news = strcmp(error, port->info.error) != 0;
+    memcpy(port->info.error, error, sizeof error);
+    pthread_mutex_unlock(&port->mutex);
+    if (news) {
+        if (format) {
+            vhost_port_log(port, VHOST_LOG_WARN, "%s", error);
+        }
+        vhost_port_changed(port, VHOST_CHANGE_STATUS);
+    }
+}
+
+static void
+announce(struct vhost_timer *timer)
+{
+    struct vhost_port *port = VHOST_CONTAINER_OF(timer, struct vhost_port,
+                                                 announce_timer);
+    unsigned int changes = port->changes;
+
+    port->changes = 0;
+    port->next_announcement = vhost_now_ms() + ANNOUNCE_INTERVAL;
+    if (changes && port->ops) {
+        port->ops->changed(port->aux, changes);
+    }
+}
+
+void
+vhost_port_changed(struct vhost_port *port, unsigned int changes)
+{
+    if (!port->changes) {
+        /* By timer even when it is due: no lock is held then. */
+        vhost_timer_set(port->loop, &port->announce_timer,
+                        port->next_announcement);
+    }
+    port->changes |= changes;
+}
+
+void
+vhost_port_set_state(struct vhost_port *port, enum vhost_state state)
+{
+    enum vhost_state old = port->info.state;
+
+    if (state == old) {
+        return;
+    }
+    pthread_mutex_lock(&port->mutex);
+    port->info.state = state;
+    if (state == VHOST_S_READY || old == VHOST_S_READY) {
+        port->info.n_link_changes++;
+    }
+    pthread_mutex_unlock(&port->mutex);
+    vhost_port_changed(port, VHOST_CHANGE_LINK);
+}
+
+static void
+wake_up(struct vhost_task *task)
+{
+    vhost_device_check(VHOST_CONTAINER_OF(task, struct vhost_port,
+                                          wake_task));
+}
+
+void
+vhost_port_wake(struct vhost_port *port)
+{
+    vhost_task_post(port->loop, &port->wake_task);
+}
+
+/* Requests. */
+
+static void
+finish_op(struct vhost_port *port)
+{
+    struct vhost_loop *loop = port->loop;
+    struct vhost_op *op = port->current_op;
+
+    port->current_op = NULL;
+    pthread_mutex_lock(&loop->mutex);
+    op->done = true;
+    pthread_cond_broadcast(&loop->done_cond);
+    pthread_mutex_unlock(&loop->mutex);
+}
+
+static void
+senders_stopped(struct vhost_port *port)
+{
+    struct vhost_op *op = port->current_op;
+
+    pthread_mutex_lock(&port->mutex);
+    op->senders = vhost_device_swap_senders(port, op->senders, op->n_senders);
+    vhost_device_publish(port);
+    pthread_mutex_unlock(&port->mutex);
+    finish_op(port);
+    vhost_port_continue(port);
+}
+
+static void
+change_path(struct vhost_port *port, const char *path)
+{
+    pthread_mutex_lock(&port->mutex);
+    snprintf(port->info.path, sizeof port->info.path, "%s", path);
+    pthread_mutex_unlock(&port->mutex);
+    vhost_transport_start(port);
+}
+
+static void
+prepare_to_be_freed(struct vhost_port *port)
+{
+    vhost_timer_cancel(&port->announce_timer);
+    vhost_timer_cancel(&port->throttle);
+    vhost_timer_cancel(&port->drain_timer);
+    vhost_task_cancel(port->loop, &port->wake_task);
+    vhost_task_cancel(port->loop, &port->ops_task);
+}
+
+/* Carries out the request 'port->current_op', or begins with it.  Returns true
+ * if the port may go on to the next one. */
+static bool
+run_op(struct vhost_port *port)
+{
+    struct vhost_op *op = port->current_op;
+
+    switch (op->type) {
+    case VHOST_OP_START:
+        vhost_transport_start(port);
+        finish_op(port);
+        return true;
+
+    case VHOST_OP_SENDERS:
+        vhost_stop_begin(port, 0, senders_stopped);
+        return false;           /* senders_stopped() goes on. */
+
+    case VHOST_OP_DISCONNECT:
+        finish_op(port);
+        vhost_session_end(port, NULL);
+        return false;           /* So does the connection's end. */
+
+    case VHOST_OP_PATH:
+    case VHOST_OP_DESTROY:
+        vhost_transport_stop(port);
+        if (port->sock_fd >= 0) {
+            vhost_session_end(port, NULL);
+            return false;       /* We come here again. */
+        }
+        if (op->type == VHOST_OP_PATH) {
+            change_path(port, op->path);
+            finish_op(port);
+            return true;
+        }
+        prepare_to_be_freed(port);
+        finish_op(port);        /* From here on 'port' may be gone. */
+        return false;
+    }
+    return true;
+}
+
+static struct vhost_op *
+next_op(struct vhost_port *port)
+{
+    struct vhost_op *op;
+
+    pthread_mutex_lock(&port->loop->mutex);
+    op = TAILQ_FIRST(&port->ops_queue);
+    if (op) {
+        TAILQ_REMOVE(&port->ops_queue, op, node);
+    }
+    pthread_mutex_unlock(&port->loop->mutex);
+    return op;
+}
+
+void
+vhost_port_continue(struct vhost_port *port)
+{
+    if (port->stop.active) {
+        return;
+    }
+    if (port->closing) {
+        vhost_stop_begin(port, VHOST_STOP_ALL, vhost_session_teardown);
+        return;
+    }
+    if (port->stop_wanted) {
+        vhost_session_resume(port);
+        return;
+    }
+    do {
+        if (!port->current_op) {
+            port->current_op = next_op(port);
+        }
+    } while (port->current_op && run_op(port));
+}
+
+static void
+run_ops(struct vhost_task *task)
+{
+    vhost_port_continue(VHOST_CONTAINER_OF(task, struct vhost_port,
+                                           ops_task));
+}
+
+/* Has the event thread carry out 'op' and waits for that. */
+static void
+submit_op(struct vhost_port *port, struct vhost_op *op)
+{
+    struct vhost_loop *loop = port->loop;
+
+    pthread_mutex_lock(&loop->mutex);
+    TAILQ_INSERT_TAIL(&port->ops_queue, op, node);
+    pthread_mutex_unlock(&loop->mutex);
+    vhost_task_post(loop, &port->ops_task);
+
+    pthread_mutex_lock(&loop->mutex);
+    while (!op->done) {
+        pthread_cond_wait(&loop->done_cond, &loop->mutex);
+    }
+    pthread_mutex_unlock(&loop->mutex);
+}
+
+/* Life cycle. */
+
+static char *
+config_error(const struct vhost_port_config *config)
+{
+    if (config->features & ~vhost_supported_features) {
+        return strdup("features beyond those supported");
+    }
+    if (config->protocol_features & ~vhost_supported_protocol_features) {
+        return strdup("protocol features beyond those supported");
+    }
+    if (config->max_queue_pairs < 1
+        || config->max_queue_pairs > VHOST_MAX_QUEUE_PAIRS) {
+        return strdup("number of queue pairs out of range");
+    }
+    return NULL;
+}
+
+static void
+init_port(struct vhost_port *port, struct vhost_loop *loop,
+          const struct vhost_port_config *config)
+{
+    pthread_mutexattr_t attr;
+
+    port->loop = loop;
+    port->role = config->role;
+    port->offered_features = config->features;
+    port->offered_protocol_features = config->protocol_features;
+    port->max_vrings = 2 * config->max_queue_pairs;
+    port->ops = config->ops;
+    port->aux = config->aux;
+    port->sock_fd = port->listen_fd = port->backend_fd = -1;
+    port->inotify.fd = port->watch = -1;
+
+    /* Recursive, so that what changes one item of 'info' can be called both
+     * from a message's handler, which holds it, and from elsewhere. */
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&port->mutex, &attr);
+    pthread_mutexattr_destroy(&attr);
+
+    TAILQ_INIT(&port->ops_queue);
+    port->ops_task.run = run_ops;
+    port->wake_task.run = wake_up;
+    port->announce_timer.expired = announce;
+    port->info.role = config->role;
+    port->info.offered_features = config->features;
+    port->info.n_queue_pairs = 1;
+    port->info.numa = -1;
+    if (config->path) {
+        snprintf(port->info.path, sizeof port->info.path, "%s", config->path);
+    }
+}
+
+int
+vhost_port_create(struct vhost_loop *loop,
+                  const struct vhost_port_config *config,
+                  struct vhost_port **portp, char **errorp)
+{
+    struct vhost_op op = { .type = VHOST_OP_START };
+    struct vhost_port *port;
+    int error;
+
+    *errorp = config_error(config);
+    if (*errorp) {
+        return EINVAL;
+    }
+    error = config->path ? vhost_transport_check_path(config->path, errorp)
+                         : 0;
+    if (error) {
+        return error;
+    }
+    port = calloc(1, sizeof *port);
+    if (port) {
+        port->name = strdup(config->name);
+    }
+    if (!port || !port->name) {
+        free(port);
+        *errorp = strdup("out of memory");
+        return ENOMEM;
+    }
+    init_port(port, loop, config);
+    if (!vhost_notify_is_safe()) {
+        vhost_port_log(port, VHOST_LOG_WARN, "Linux AIO is not available: a "
+                       "front end could stall the threads that notify it");
+    }
+    submit_op(port, &op);
+    *portp = port;
+    return 0;
+}
+
+void
+vhost_port_destroy(struct vhost_port *port)
+{
+    struct vhost_op op = { .type = VHOST_OP_DESTROY };
+
+    submit_op(port, &op);
+    vhost_device_free(port);
+    pthread_mutex_destroy(&port->mutex);
+    free(port->stop.gates);
+    free(port->name);
+    free(port);
+}
+
+int
+vhost_port_set_path(struct vhost_port *port, const char *path, char **errorp)
+{
+    struct vhost_op op = { .type = VHOST_OP_PATH, .path = path };
+    int error = vhost_transport_check_path(path, errorp);
+    bool same;
+
+    if (error) {
+        return error;
+    }
+    pthread_mutex_lock(&port->mutex);
+    same = !strcmp(port->info.path, path);
+    pthread_mutex_unlock(&port->mutex);
+    if (!same) {
+        submit_op(port, &op);
+    }
+    return 0;
+}
+
+int
+vhost_port_set_senders(struct vhost_port *port, unsigned int n)
+{
+    struct vhost_op op = { .type = VHOST_OP_SENDERS, .n_senders = n };
+
+    if (n < 1 || n > VHOST_MAX_SENDERS) {
+        return EINVAL;
+    }
+    op.senders = aligned_alloc(VHOST_CACHE_LINE, n * sizeof *op.senders);
+    if (!op.senders) {
+        return ENOMEM;
+    }
+    memset(op.senders, 0, n * sizeof *op.senders);
+    submit_op(port, &op);
+    free(op.senders);           /* The old ones. */
+    return 0;
+}
+
+void
+vhost_port_disconnect(struct vhost_port *port)
+{
+    struct vhost_op op = { .type = VHOST_OP_DISCONNECT };
+
+    submit_op(port, &op);
+}
+
+struct vhost_rxq *
+vhost_port_rxq(struct vhost_port *port, unsigned int pair)
+{
+    struct vhost_ring *ring = NULL;
+
+    if (pair < port->max_vrings / 2) {
+        pthread_mutex_lock(&port->mutex);
+        ring = vhost_device_ring(port, pair * 2 + 1);
+        pthread_mutex_unlock(&port->mutex);
+    }
+    return ring ? &ring->rxq : NULL;
+}
+
+struct vhost_sender *
+vhost_port_sender(struct vhost_port *port, unsigned int slot)
+{
+    return slot < port->n_senders ? &port->senders[slot] : NULL;
+}
+
+bool
+vhost_port_take_rarp(struct vhost_port *port, uint8_t mac[6])
+{
+    bool have;
+
+    pthread_mutex_lock(&port->mutex);
+    have = port->have_rarp;
+    port->have_rarp = false;
+    memcpy(mac, port->rarp, sizeof port->rarp);
+    pthread_mutex_unlock(&port->mutex);
+    return have;
+}
+
+/* Snapshots. */
+
+void
+vhost_port_get_info(struct vhost_port *port, struct vhost_port_info *info)
+{
+    pthread_mutex_lock(&port->mutex);
+    *info = port->info;
+    pthread_mutex_unlock(&port->mutex);
+}
+
+bool
+vhost_port_get_vring(struct vhost_port *port, unsigned int idx,
+                     struct vhost_vring_info *info)
+{
+    const struct vhost_ring *ring;
+
+    memset(info, 0, sizeof *info);
+    pthread_mutex_lock(&port->mutex);
+    ring = idx < port->max_vrings ? port->rings[idx] : NULL;
+    if (ring) {
+        const struct vring_state *st = &ring->st;
+
+        info->started = ring->started;
+        info->enabled = ring->enabled;
+        info->broken = atomic_load_explicit(&st->broken,
+                                            memory_order_relaxed);
+        info->has_call = ring->callfd >= 0;
+        info->size = ring->size;
+        info->avail_idx = atomic_load_explicit(&st->last_avail,
+                                               memory_order_relaxed);
+        info->used_idx = atomic_load_explicit(&st->used_idx,
+                                              memory_order_relaxed);
+        for (int i = 0; i < VHOST_N_COUNTERS; i++) {
+            info->counters[i] = atomic_load_explicit(&st->counters[i],
+                                                     memory_order_relaxed);
+        }
+    }
+    pthread_mutex_unlock(&port->mutex);
+    return ring != NULL;
+}
+
+unsigned int
+vhost_port_get_regions(struct vhost_port *port,
+                       struct vhost_region_info *regions, unsigned int max)
+{
+    unsigned int n;
+
+    pthread_mutex_lock(&port->mutex);
+    n = port->mem ? port->mem->n_regions : 0;
+    for (unsigned int i = 0; i < n && i < max; i++) {
+        const struct vhost_region *r = &port->mem->regions[i];
+
+        regions[i].guest_addr = r->guest_addr;
+        regions[i].size = r->size;
+        regions[i].page_size = r->mapping->page_size;
+        regions[i].numa = r->mapping->numa;
+    }
+    pthread_mutex_unlock(&port->mutex);
+    return n;
+}
+
+bool
+vhost_port_vring_enabled(const struct vhost_port *port, unsigned int idx)
+{
+    return idx < port->max_vrings
+           && (atomic_load_explicit(&port->enabled_rings[idx / 64],
+                                    memory_order_relaxed)
+               >> (idx % 64)) & 1;
+}

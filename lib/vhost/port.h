@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * One port as the event thread sees it, for lib/vhost only.  The parts and
+ * who has them:
+ *
+ *     port.c        life cycle, control threads' requests, snapshots
+ *     transport.c   listening, connecting, connecting again
+ *     session.c     messages of one connection
+ *     device.c      features, memory and rings: what the messages build up
+ *     stop.c        the asynchronous handshake with the polling threads
+ *
+ * 'mutex' protects everything that control threads read.  The event thread
+ * holds it while it changes such state, never across a callback, a wait or a
+ * system call on a peer's file.
+ */
+
+#ifndef VHOST_PORT_H
+#define VHOST_PORT_H 1
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "loop.h"
+#include "memory.h"
+#include "vhost.h"
+#include "vring.h"
+#include "wire.h"
+
+/* A vring as the front end set it up; see struct vhost_vring for what the packet
+ * code gets of it. */
+struct vhost_ring {
+    struct vhost_port *port;
+    unsigned int idx;
+
+    /* By messages. */
+    uint32_t size;              /* 0: SET_VRING_NUM is due. */
+    bool have_addr;
+    struct vhost_wire_vring_addr addr;
+    uint32_t base;              /* SET_VRING_BASE. */
+    bool fresh;                 /* Started, but not run yet. */
+    int kickfd, callfd, errfd;  /* -1: none. */
+    bool started;               /* SET_VRING_KICK came. */
+    bool enabled;
+
+    /* Derived. */
+    struct vring_state st;
+    struct vhost_vring *vr;           /* NULL: not running.  Ours to change only
+                                 * while no gate shows it. */
+    struct vhost_rxq rxq;       /* Odd rings. */
+    struct vhost_source kick;   /* Watched while the ring is drained. */
+};
+
+/* The handshake with the polling threads that is under way (stop.c). */
+struct vhost_stop {
+    bool active;
+    unsigned int n_gates;
+    unsigned int allocated;
+    struct {
+        struct vhost_gate *gate;
+        uint64_t mark;
+    } *gates;                   /* Those not clear yet. */
+    void (*done)(struct vhost_port *);
+    struct vhost_timer timer;
+};
+
+/* Which gates a change needs closed. */
+#define VHOST_STOP_NOTHING -2
+#define VHOST_STOP_ALL -1       /* Otherwise a vring's index. */
+
+/* Longest payload that is read at all, in bytes; no message of the
+ * specification is longer. */
+#define VHOST_MESSAGE_MAX 4096
+
+/* Receive buffer of a connection. */
+struct vhost_message {
+    struct vhost_wire_header header;
+    union {
+        union vhost_wire_payload payload;
+        uint8_t raw[VHOST_MESSAGE_MAX];     /* Unknown messages. */
+    };
+    size_t n_received;          /* Header and payload, bytes so far. */
+    int fds[VHOST_WIRE_MAX_FDS];
+    unsigned int n_fds;
+    bool too_many_fds;          /* More came; they were closed. */
+};
+
+enum vhost_op_type {
+    VHOST_OP_START,             /* Begin to listen or connect. */
+    VHOST_OP_SENDERS,
+    VHOST_OP_PATH,
+    VHOST_OP_DISCONNECT,
+    VHOST_OP_DESTROY,
+};
+
+/* A request of a control thread, on its stack. */
+struct vhost_op {
+    enum vhost_op_type type;
+    const char *path;
+    unsigned int n_senders;
+    struct vhost_sender *senders;
+    bool done;                  /* Under loop->mutex. */
+    TAILQ_ENTRY(vhost_op) node;
+};
+TAILQ_HEAD(vhost_op_list, vhost_op);
+
+struct vhost_port {
+    struct vhost_loop *loop;
+    char *name;
+    enum vhost_role role;
+    uint64_t offered_features;
+    uint64_t offered_protocol_features;
+    unsigned int max_vrings;
+    const struct vhost_port_ops *ops;
+    void *aux;
+
+    pthread_mutex_t mutex;
+    struct vhost_port_info info;    /* As shown; some parts live only here. */
+
+    /* Control threads' requests. */
+    struct vhost_op_list ops_queue; /* Under loop->mutex. */
+    struct vhost_task ops_task;
+    struct vhost_op *current_op;    /* The one that is being carried out. */
+
+    /* Transport. */
+    int sock_fd;                /* Connection, -1: none. */
+    struct vhost_source sock;
+    int listen_fd;
+    struct vhost_source listener;
+    bool bound;                 /* The socket's file is ours. */
+    dev_t bound_dev;            /* Identity of that file. */
+    ino_t bound_ino;
+    struct vhost_source inotify;
+    int watch;                  /* Inotify watch, -1: none. */
+    struct vhost_timer retry;
+    bool transport_on;          /* Listen or connect when there is need. */
+    int64_t retry_since;        /* Start of the present series of tries. */
+    int64_t connected_since;
+    int retry_delay;            /* Milliseconds. */
+
+    /* Session. */
+    struct vhost_message msg;
+    bool busy;                  /* 'msg' is complete and being handled. */
+    bool stop_wanted;           /* It waits for another stop to end. */
+    bool closing;               /* The connection is being torn down. */
+    struct vhost_job *mem_job;  /* SET_MEM_TABLE at the worker. */
+    struct vhost_mem *new_mem;  /* Its result, */
+    char *mem_error;            /* or why there is none. */
+    int backend_fd;             /* SET_BACKEND_REQ_FD, -1: none. */
+    uint8_t status;             /* SET_STATUS. */
+    bool have_features;
+    int64_t stop_tokens;        /* In thousandths; see session.c. */
+    int64_t stop_tokens_time;
+    struct vhost_timer throttle;
+
+    /* Device. */
+    struct vhost_mem *mem;
+    struct vhost_ring *rings[VHOST_MAX_VRINGS];
+    unsigned int n_senders;
+    struct vhost_sender *senders;
+    struct vhost_stop stop;
+    struct vhost_task wake_task;    /* Posted by polling threads. */
+    struct vhost_timer drain_timer;
+    _Atomic uint64_t enabled_rings[VHOST_MAX_VRINGS / 64];
+
+    /* Announcements to the owner. */
+    unsigned int changes;       /* enum vhost_change. */
+    int64_t next_announcement;
+    struct vhost_timer announce_timer;
+    bool have_rarp;
+    uint8_t rarp[6];
+};
+
+#define VHOST_CONTAINER_OF(POINTER, STRUCT, MEMBER) \
+    ((STRUCT *) (void *) ((char *) (POINTER) - offsetof(STRUCT, MEMBER)))
+
+/* port.c */
+
+/* Logs a line about 'port'. */
+void vhost_port_log(const struct vhost_port *, enum vhost_log_level,
+                    const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Sets the text that status shows, and logs it if it is news.  NULL clears
+ * it. */
+void vhost_port_set_error(struct vhost_port *, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Notes that the owner has to hear of 'changes', a mask of enum
+ * vhost_change. */
+void vhost_port_changed(struct vhost_port *, unsigned int changes);
+
+void vhost_port_set_state(struct vhost_port *, enum vhost_state);
+
+/* Makes the event thread look at the rings' errors.  Polling threads. */
+void vhost_port_wake(struct vhost_port *);
+
+/* Goes on with what waits for the end of a stop or of a connection: closing,
+ * a message, requests of control threads.  The port may be gone after it. */
+void vhost_port_continue(struct vhost_port *);
+
+/* transport.c */
+
+/* Starts to listen or to connect. */
+void vhost_transport_start(struct vhost_port *);
+
+/* Undoes that; the connection, if any, stays. */
+void vhost_transport_stop(struct vhost_port *);
+
+/* The connection has gone and its rings are stopped: wait for the next. */
+void vhost_transport_closed(struct vhost_port *);
+
+/* Checks that 'path' can be a socket's.  Returns 0, or a positive errno value
+ * and a sentence that the caller frees. */
+int vhost_transport_check_path(const char *path, char **errorp);
+
+/* session.c */
+
+/* Takes over a connection. */
+void vhost_session_start(struct vhost_port *, int fd);
+
+/* Ends the connection, because of 'format' or, if NULL, because the peer went
+ * or we were asked to.  The rings are stopped first, so the connection may
+ * live on for a while. */
+void vhost_session_end(struct vhost_port *, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Go on after a stop: with the end of the connection, or with the message that
+ * waited.  For vhost_port_continue(). */
+void vhost_session_teardown(struct vhost_port *);
+void vhost_session_resume(struct vhost_port *);
+
+/* device.c */
+
+/* The ring 'idx', made at first use.  NULL if out of memory. */
+struct vhost_ring *vhost_device_ring(struct vhost_port *, unsigned int idx);
+
+/* The result of a message: 0, or a sentence for the log. */
+typedef const char *vhost_result;
+
+vhost_result vhost_device_set_features(struct vhost_port *, uint64_t);
+vhost_result vhost_device_set_vring_num(struct vhost_port *, unsigned int idx,
+                                        uint32_t num);
+vhost_result vhost_device_set_vring_addr(struct vhost_port *,
+                                         const struct vhost_wire_vring_addr *);
+vhost_result vhost_device_set_vring_base(struct vhost_port *, unsigned int idx,
+                                         uint32_t base);
+
+/* Stops vring 'idx' and stores where to go on. */
+vhost_result vhost_device_get_vring_base(struct vhost_port *, unsigned int idx,
+                                         uint32_t *base);
+
+/* These take over 'fd' (-1: none), also where they fail. */
+vhost_result vhost_device_set_vring_kick(struct vhost_port *, unsigned int idx,
+                                         int fd);
+vhost_result vhost_device_set_vring_call(struct vhost_port *, unsigned int idx,
+                                         int fd);
+vhost_result vhost_device_set_vring_err(struct vhost_port *, unsigned int idx,
+                                        int fd);
+vhost_result vhost_device_set_vring_enable(struct vhost_port *,
+                                           unsigned int idx, bool enable);
+
+/* Puts 'mem' in the place of the memory map.  Takes over the reference. */
+void vhost_device_set_mem(struct vhost_port *, struct vhost_mem *mem);
+
+/* Stops all rings, as at RESET_OWNER or a status of 0.  All gates must be
+ * closed. */
+void vhost_device_reset(struct vhost_port *);
+
+/* Forgets all that a connection has built up.  All gates must be closed. */
+void vhost_device_release(struct vhost_port *);
+
+/* Makes descriptions of the rings that can run, and opens the gates. */
+void vhost_device_publish(struct vhost_port *);
+
+/* Looks for rings that their guest has broken. */
+void vhost_device_check(struct vhost_port *);
+
+/* Puts the new array of senders in place.  All senders' gates must be closed.
+ * Returns the old array. */
+struct vhost_sender *vhost_device_swap_senders(struct vhost_port *,
+                                               struct vhost_sender *,
+                                               unsigned int n);
+
+void vhost_device_free(struct vhost_port *);
+
+/* Drops a reference to 'mem' (may be NULL) at the worker. */
+void vhost_device_unref_mem(struct vhost_port *, struct vhost_mem *);
+
+/* stop.c */
+
+/* Closes the gates that 'what' (VHOST_STOP_ALL, or a vring) needs closed, and
+ * calls 'done' when no polling thread is inside any more: at once, before the
+ * return, or later.  One at a time per port. */
+void vhost_stop_begin(struct vhost_port *, int what,
+                      void (*done)(struct vhost_port *));
+
+/* True if a change to 'what' needs a handshake at all. */
+bool vhost_stop_is_needed(const struct vhost_port *, int what);
+
+#endif /* port.h */

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * The packets' half of the door (ring.h): enters and leaves gates, takes the
+ * locks that shared rings need, and calls the code of the ring's format.  Also
+ * what both formats share: breaking a ring and calling the guest.
+ */
+
+#include "ring.h"
+
+#include "notify.h"
+#include "port.h"
+#include "vring.h"
+
+void
+vring_break(struct vhost_vring *vr, enum vhost_counter error, uint64_t v0,
+            uint64_t v1)
+{
+    struct vring_state *st = vr->st;
+
+    if (atomic_load_explicit(&st->broken, memory_order_relaxed)) {
+        return;
+    }
+    vring_count(st, error, 1);
+    st->error = error;
+    st->error_values[0] = v0;
+    st->error_values[1] = v1;
+    atomic_store_explicit(&st->broken, true, memory_order_release);
+    vhost_port_wake(vr->port);
+}
+
+void
+vring_call(struct vhost_vring *vr)
+{
+    if (vhost_notify(vr->callfd)) {
+        vring_count(vr->st, VHOST_C_NOTIFY_ERRORS, 1);
+    } else {
+        vring_count(vr->st, VHOST_C_NOTIFICATIONS, 1);
+    }
+}
+
+/* True if there is nothing to do on this ring any more until the guest resets
+ * it. */
+static bool
+vring_is_broken(const struct vhost_vring *vr)
+{
+    return atomic_load_explicit(&vr->st->broken, memory_order_relaxed);
+}
+
+/* Breaks the ring if its memory was taken away during the burst. */
+static void
+vring_check_fault(struct vhost_vring *vr)
+{
+    if (__builtin_expect(atomic_load_explicit(&vr->mem->poisoned,
+                                              memory_order_relaxed), 0)) {
+        vring_break(vr, VHOST_C_FAULT, 0, 0);
+    }
+}
+
+unsigned int
+vhost_rxq_peek(struct vhost_rxq *q, struct vhost_burst *b, unsigned int max)
+{
+    struct vhost_vring *vr = vhost_gate_enter(&q->gate);
+    unsigned int n;
+
+    if (!vr) {
+        return 0;
+    }
+    vhost_guard_begin(vr->mem);
+    n = vring_is_broken(vr) ? 0 : vring_split_peek(vr, b, max);
+    if (!n) {
+        vring_check_fault(vr);
+        vhost_gate_leave(&q->gate);
+    }
+    return n;
+}
+
+void
+vhost_rxq_complete(struct vhost_rxq *q, struct vhost_burst *b, unsigned int n)
+{
+    vring_split_complete(b->vr, b, n);
+    vring_check_fault(b->vr);
+    vhost_gate_leave(&q->gate);
+}
+
+unsigned int
+vhost_rxq_backlog(const struct vhost_rxq *q)
+{
+    return atomic_load_explicit(&q->st->backlog, memory_order_relaxed);
+}
+
+static void
+sender_leave(struct vhost_sender *s, struct vhost_vring *vr, bool concurrent)
+{
+    vring_check_fault(vr);
+    if (vr->shared) {
+        vhost_spin_unlock(&vr->st->lock);
+    }
+    vhost_gate_leave(&s->gate);
+    if (concurrent) {
+        vhost_spin_unlock(&s->lock);
+    }
+}
+
+unsigned int
+vhost_sender_reserve(struct vhost_sender *s, struct vhost_burst *b,
+                     const uint32_t lens[], unsigned int n, bool concurrent,
+                     enum vhost_reserve *why)
+{
+    bool waited = concurrent && vhost_spin_lock(&s->lock);
+    struct vhost_vring *vr = vhost_gate_enter(&s->gate);
+    unsigned int reserved = 0;
+
+    *why = VHOST_R_STOPPED;
+    if (!vr) {
+        if (concurrent) {
+            vhost_spin_unlock(&s->lock);
+        }
+        return 0;
+    }
+    vhost_guard_begin(vr->mem);
+    if (vr->shared) {
+        waited |= vhost_spin_lock(&vr->st->lock);
+    }
+    if (waited) {
+        vring_count(vr->st, VHOST_C_CONTENTION, 1);
+    }
+    if (!vring_is_broken(vr)) {
+        reserved = vring_split_reserve(vr, b, lens, n, why);
+    }
+    if (!reserved) {
+        sender_leave(s, vr, concurrent);
+    }
+    return reserved;
+}
+
+void
+vhost_sender_commit(struct vhost_sender *s, struct vhost_burst *b,
+                    bool concurrent)
+{
+    vring_split_commit(b->vr, b);
+    sender_leave(s, b->vr, concurrent);
+}
+
+uint64_t
+vhost_burst_features(const struct vhost_burst *b)
+{
+    return b->vr->features;
+}
+
+unsigned int
+vhost_burst_vring(const struct vhost_burst *b)
+{
+    return b->vr->idx;
+}

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * The life cycle half of the door between lib/vhost (the guest's side:
+ * sockets, protocol, memory, rings) and whoever embeds it.  It creates and
+ * destroys loops and ports and tells what state they are in.  Packets go
+ * through the other half, ring.h.
+ *
+ * Nothing here or below knows OVS or DPDK: the embedding program supplies the
+ * log and the clock, runs the two thread bodies, and is told of changes,
+ * through callbacks.
+ *
+ * Threads
+ * -------
+ *
+ *   - The event thread runs vhost_loop_run().  It owns every socket and every
+ *     port's protocol state and never blocks on a peer.
+ *
+ *   - The worker thread runs vhost_loop_worker().  It maps and unmaps guest
+ *     memory, which may take long.
+ *
+ *   - Polling threads ("PMDs") use ring.h only.
+ *
+ *   - Control threads (in OVS, the main thread) call the functions below that
+ *     say so.  They wait for the event thread, at most for a short while.
+ *
+ * Callbacks run on the event thread with no lock of lib/vhost held.  A control
+ * thread must not hold a lock that a callback takes when it calls a function
+ * that waits for the event thread (vhost_port_create(), vhost_port_destroy(),
+ * vhost_port_set_senders(), vhost_port_set_path()).
+ */
+
+#ifndef VHOST_H
+#define VHOST_H 1
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct vhost_loop;
+struct vhost_port;
+struct vhost_rxq;
+struct vhost_sender;
+
+/* Limits. */
+#define VHOST_MAX_QUEUE_PAIRS 128   /* What GET_QUEUE_NUM answers at most. */
+#define VHOST_MAX_VRINGS (2 * VHOST_MAX_QUEUE_PAIRS)
+#define VHOST_MAX_RING_SIZE 32768   /* Entries; virtio 1.2, section 2.6. */
+#define VHOST_MAX_SENDERS 1024      /* Sender slots of one port. */
+#define VHOST_PATH_MAX 107          /* Bytes in sun_path without the NUL. */
+
+/* Environment. */
+
+enum vhost_log_level {
+    VHOST_LOG_ERR,
+    VHOST_LOG_WARN,
+    VHOST_LOG_INFO,
+    VHOST_LOG_DBG,
+};
+
+/* What the embedding program provides to a loop.  All members must be set
+ * except those that say otherwise; all may be called from any thread of
+ * lib/vhost, never from a polling thread. */
+struct vhost_env {
+    /* Logs one line (no newline at its end).  'port' is the port's name or
+     * NULL.  The implementation limits rates of WARN and ERR lines. */
+    void (*log)(enum vhost_log_level, const char *port, const char *format,
+                va_list) __attribute__((format(printf, 3, 0)));
+
+    /* Called around every wait of the event and worker threads, for programs
+     * that must know when a thread holds no references (OVS: RCU).  May be
+     * NULL. */
+    void (*wait_begin)(void);
+    void (*wait_end)(void);
+};
+
+/* Creates a loop.  Returns 0 and stores the loop in '*loopp', or a positive
+ * errno value.  'env' must stay valid as long as the loop. */
+int vhost_loop_create(const struct vhost_env *env, struct vhost_loop **loopp);
+
+/* Frees 'loop', which must have no ports, after both thread bodies have
+ * returned. */
+void vhost_loop_destroy(struct vhost_loop *);
+
+/* Body of the event thread: returns after vhost_loop_stop(). */
+void vhost_loop_run(struct vhost_loop *);
+
+/* Body of the worker thread: returns after vhost_loop_stop(). */
+void vhost_loop_worker(struct vhost_loop *);
+
+/* Makes both bodies return, from any thread. */
+void vhost_loop_stop(struct vhost_loop *);
+
+/* Installs the handler that keeps the process alive when a front end
+ * truncates memory that it shared with us, if it is not in place now.  Safe to
+ * call again, e.g. after a library replaced the handler.  SIGBUS that does not
+ * concern guest memory goes to the handler found at installation.  Returns 0
+ * or a positive errno value. */
+int vhost_sigbus_install(void);
+
+/* Ports. */
+
+enum vhost_role {
+    VHOST_SERVER,               /* We listen, the front end connects. */
+    VHOST_CLIENT,               /* The front end listens, we connect. */
+};
+
+/* What changed, for vhost_port_ops.changed(): bits of a mask. */
+enum vhost_change {
+    VHOST_CHANGE_LINK     = 1 << 0, /* Connected and ready, or not. */
+    VHOST_CHANGE_QUEUES   = 1 << 1, /* n_queue_pairs or a ring's enabling. */
+    VHOST_CHANGE_NUMA     = 1 << 2, /* Guest memory's node. */
+    VHOST_CHANGE_FEATURES = 1 << 3, /* A front end negotiated features. */
+    VHOST_CHANGE_MTU      = 1 << 4, /* NET_SET_MTU arrived. */
+    VHOST_CHANGE_RARP     = 1 << 5, /* vhost_port_take_rarp() has a MAC. */
+    VHOST_CHANGE_STATUS   = 1 << 6, /* Text that status shows: errors. */
+};
+
+struct vhost_port_ops {
+    /* 'what' is a nonempty mask of enum vhost_change.  Runs on the event
+     * thread.  Calls are coalesced: however fast a guest toggles, a port's
+     * owner hears of it at most about 100 times a second. */
+    void (*changed)(void *aux, unsigned int what);
+};
+
+struct vhost_port_config {
+    const char *name;           /* For the log.  Copied. */
+    enum vhost_role role;
+    const char *path;           /* Socket.  Copied.  NULL: none yet. */
+    uint64_t features;          /* Virtio features to offer, with
+                                 * VHOST_USER_F_PROTOCOL_FEATURES. */
+    uint64_t protocol_features; /* Protocol features to offer. */
+    unsigned int max_queue_pairs;   /* 1...VHOST_MAX_QUEUE_PAIRS. */
+    const struct vhost_port_ops *ops;
+    void *aux;                  /* For 'ops'. */
+};
+
+/* Everything this library is able to honour.  'features' and
+ * 'protocol_features' above must be subsets. */
+extern const uint64_t vhost_supported_features;
+extern const uint64_t vhost_supported_protocol_features;
+
+/* Creates a port on 'loop' and starts listening or connecting.
+ *
+ * Returns 0 and stores the port in '*portp'.  Where the port cannot exist at
+ * all returns a positive errno value and stores in '*errorp' a sentence, which
+ * the caller frees: EINVAL for a configuration that is wrong in itself,
+ * ENAMETOOLONG for a path that does not fit in sun_path, ENOMEM.  What may
+ * mend itself (a socket that is in use, a missing directory) is no error here:
+ * it is retried and shown in vhost_port_info.error.
+ *
+ * Control threads.  Waits for the event thread. */
+int vhost_port_create(struct vhost_loop *, const struct vhost_port_config *,
+                      struct vhost_port **portp, char **errorp);
+
+/* Disconnects, unlinks a server's socket and frees 'port'.  No thread may be
+ * in ring.h with one of its queues.  No callback runs after the return.
+ *
+ * Control threads.  Waits for the event thread. */
+void vhost_port_destroy(struct vhost_port *);
+
+/* Gives 'port' another socket path; the front end on the old one is
+ * disconnected.  Errors as for vhost_port_create(), on which the old path
+ * stays in use.  A path equal to the current one changes nothing.
+ *
+ * Control threads.  Waits for the event thread. */
+int vhost_port_set_path(struct vhost_port *, const char *path, char **errorp);
+
+/* Sets the number of sender slots (see ring.h), 1...VHOST_MAX_SENDERS.  No
+ * thread may be in ring.h with a sender of 'port' meanwhile.
+ *
+ * Control threads.  Waits for the event thread. */
+int vhost_port_set_senders(struct vhost_port *, unsigned int n);
+
+/* The queue that receives what the guest sends on queue pair 'pair' (the vring
+ * 2 * pair + 1), 0 <= pair < max_queue_pairs; valid until the port is
+ * destroyed.  A queue exists whether or not a guest is connected, so that a
+ * caller may keep the pointer.  NULL if out of memory or range. */
+struct vhost_rxq *vhost_port_rxq(struct vhost_port *, unsigned int pair);
+
+/* Sender slot 'slot', 0 <= slot < n of vhost_port_set_senders(); valid until
+ * that is called again.  NULL if out of range. */
+struct vhost_sender *vhost_port_sender(struct vhost_port *, unsigned int slot);
+
+/* Closes the current connection, if any, as if the front end had gone. */
+void vhost_port_disconnect(struct vhost_port *);
+
+/* Takes a MAC address for which SEND_RARP asked to announce a migrated guest
+ * (vhost-user, "VHOST_USER_SEND_RARP").  Returns false if there is none. */
+bool vhost_port_take_rarp(struct vhost_port *, uint8_t mac[6]);
+
+/* State. */
+
+enum vhost_state {
+    VHOST_S_IDLE,               /* No path. */
+    VHOST_S_WAITING,            /* Listening or trying to connect. */
+    VHOST_S_CONNECTED,          /* Front end is there, guest's driver not. */
+    VHOST_S_READY,              /* At least one ring is started. */
+};
+const char *vhost_state_to_string(enum vhost_state);
+
+/* Why a ring is or was broken by its guest, or a packet was not delivered for
+ * reasons that only the ring knows.  Kept per vring, never reset. */
+enum vhost_counter {
+    /* Guest errors: the ring stops until the guest resets it. */
+    VHOST_C_BAD_AVAIL_IDX,      /* Jumped by more than the ring's size. */
+    VHOST_C_BAD_HEAD,           /* Head or next index outside the ring. */
+    VHOST_C_BAD_CHAIN,          /* Loop, or longer than allowed. */
+    VHOST_C_BAD_INDIRECT,       /* Table's size, nesting or flags. */
+    VHOST_C_BAD_ADDRESS,        /* Not in the guest's memory. */
+    VHOST_C_BAD_LENGTH,         /* Zero, or too short for the header. */
+    VHOST_C_BAD_DIRECTION,      /* Readable where writable is due, or v.v. */
+    VHOST_C_FAULT,              /* Memory was taken away (SIGBUS). */
+#define VHOST_C_FIRST_SOFT VHOST_C_TOO_MANY_SEGS
+    /* Packets lost, ring goes on. */
+    VHOST_C_TOO_MANY_SEGS,      /* Legal, but more than a burst holds. */
+    VHOST_C_TOO_BIG,            /* Does not fit the guest's buffers. */
+    VHOST_C_DISCARDED,          /* Sent on a ring that is not enabled. */
+    /* Not losses. */
+    VHOST_C_NOTIFICATIONS,      /* Calls sent to the guest. */
+    VHOST_C_SUPPRESSED,         /* Calls the guest did not ask for. */
+    VHOST_C_NOTIFY_ERRORS,      /* Calls that could not be sent. */
+    VHOST_C_CONTENTION,         /* Waits for another sender. */
+    VHOST_N_COUNTERS
+};
+const char *vhost_counter_to_string(enum vhost_counter);
+
+struct vhost_vring_info {
+    bool started;               /* SET_VRING_KICK seen, not stopped since. */
+    bool enabled;
+    bool broken;                /* By the guest; see 'counters'. */
+    bool packed;
+    bool has_call;              /* Guest wants interrupts at all. */
+    uint32_t size;              /* Entries, 0 before SET_VRING_NUM. */
+    uint16_t avail_idx;         /* Next entry that we shall take. */
+    uint16_t used_idx;          /* Next entry that we shall give back. */
+    uint64_t counters[VHOST_N_COUNTERS];
+};
+
+struct vhost_region_info {
+    uint64_t guest_addr;        /* Guest-physical. */
+    uint64_t size;              /* Bytes. */
+    uint64_t page_size;         /* Bytes. */
+    int numa;                   /* -1: not known. */
+};
+
+struct vhost_port_info {
+    enum vhost_role role;
+    enum vhost_state state;
+    char path[VHOST_PATH_MAX + 1];
+    char error[256];            /* Why not connected or ready; "" if fine. */
+    uint64_t features;          /* Negotiated; 0 before SET_FEATURES. */
+    uint64_t protocol_features; /* Negotiated. */
+    uint64_t offered_features;
+    unsigned int n_vrings;      /* Highest vring used so far, plus 1. */
+    unsigned int n_queue_pairs; /* Pairs of started rings, at least 1; grows
+                                 * while a front end is connected, and is kept
+                                 * after it goes. */
+    unsigned int n_enabled_pairs;
+    unsigned int n_regions;
+    uint16_t mtu;               /* Of NET_SET_MTU; 0: not told. */
+    int numa;                   /* Of the guest's memory; -1: not known. */
+    pid_t peer_pid;             /* 0: none. */
+    uint64_t n_connects, n_disconnects;     /* Since creation. */
+    uint64_t n_link_changes;    /* To and from VHOST_S_READY. */
+    uint64_t n_messages;        /* Received on all connections. */
+    uint64_t n_protocol_errors; /* Messages that cost a connection. */
+    uint64_t n_stops;           /* Handshakes with the polling threads. */
+};
+
+/* Takes a snapshot.  Any thread but a polling one. */
+void vhost_port_get_info(struct vhost_port *, struct vhost_port_info *);
+
+/* Takes a snapshot of vring 'idx' (even: guest receives, odd: guest sends).
+ * Returns false if the guest never used it.  Never reads guest memory. */
+bool vhost_port_get_vring(struct vhost_port *, unsigned int idx,
+                          struct vhost_vring_info *);
+
+/* Stores up to 'max' memory regions; returns how many there are. */
+unsigned int vhost_port_get_regions(struct vhost_port *,
+                                    struct vhost_region_info *,
+                                    unsigned int max);
+
+/* True if vring 'idx' is started and enabled.  Cheap, any thread. */
+bool vhost_port_vring_enabled(const struct vhost_port *, unsigned int idx);
+
+/* Names of bits, e.g. "MRG_RXBUF"; NULL for a bit without a name. */
+const char *vhost_feature_name(unsigned int bit);
+const char *vhost_protocol_feature_name(unsigned int bit);
+
+#endif /* vhost.h */
