@@ -24,9 +24,12 @@
 #include "notify.h"
 
 /* Bursts that are thrown away from a disabled ring before other ports get
- * their turn, and the pause until the next, in milliseconds. */
+ * their turn, and the pause until the next, in milliseconds.  A front end that
+ * brings up a device starts its rings first and enables them right after it:
+ * what a guest has sent already is not to be lost between the two. */
 #define DRAIN_BURSTS 8
 #define DRAIN_PAUSE 1
+#define DRAIN_GRACE 100
 
 static void drain_ready(struct vhost_source *, uint32_t events);
 
@@ -140,10 +143,7 @@ vhost_device_set_vring_num(struct vhost_port *port, unsigned int idx,
     if (ring->started) {
         return "size of a running ring";
     }
-    if (num != ring->size) {
-        ring->size = num;
-        ring->have_addr = false;    /* Was checked for another size. */
-    }
+    ring->size = num;
     return NULL;
 }
 
@@ -261,12 +261,17 @@ vhost_result
 vhost_device_set_vring_kick(struct vhost_port *port, unsigned int idx, int fd)
 {
     struct vhost_ring *ring = message_ring(port, idx);
+    struct vhost_vring vr;
     vhost_result result;
 
     if (ring) {
         vhost_source_remove(port->loop, &ring->kick);
     }
     result = replace_eventfd(ring, ring ? &ring->kickfd : NULL, fd);
+    if (!result && ring->have_addr && port->mem
+        && !translate_ring(ring, port->mem, &vr)) {
+        result = "a ring outside guest memory";     /* Its size changed. */
+    }
     if (!result && !ring->started) {
         ring->started = ring->fresh = true;
         if (!has_feature(port, VHOST_USER_F_PROTOCOL_FEATURES)) {
@@ -467,11 +472,14 @@ drain_expired(struct vhost_timer *timer)
 {
     struct vhost_port *port = VHOST_CONTAINER_OF(timer, struct vhost_port,
                                                  drain_timer);
+    int64_t now = vhost_now_ms();
     bool more = false;
 
     for (unsigned int i = 1; i < port->max_vrings; i += 2) {
-        if (needs_drain(port->rings[i])) {
-            more |= ring_drain(port->rings[i]);
+        struct vhost_ring *ring = port->rings[i];
+
+        if (needs_drain(ring)) {
+            more |= now < ring->drain_after || ring_drain(ring);
         }
     }
     if (more) {
@@ -509,6 +517,7 @@ ring_watch(struct vhost_ring *ring)
             ring->kick.fd = ring->kickfd;
             vhost_source_add(loop, &ring->kick, EPOLLIN | EPOLLET);
         }
+        ring->drain_after = vhost_now_ms() + DRAIN_GRACE;
         drain_ready(&ring->kick, 0);
     }
 }
@@ -695,6 +704,8 @@ vhost_device_release(struct vhost_port *port)
             ring->size = 0;
             ring->base = 0;
             ring->have_addr = false;
+            atomic_store_explicit(&ring->st.last_avail, 0,
+                                  memory_order_relaxed);
         }
     }
     vhost_device_set_mem(port, NULL);

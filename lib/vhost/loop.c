@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "gate.h"
+#include "notify.h"
 
 /* Turns of the loop that are made at once, without sleeping, while a polling
  * thread has to leave a gate: usually it takes less than a burst. */
@@ -61,7 +62,9 @@ vhost_loop_create(const struct vhost_env *env, struct vhost_loop **loopp)
         return ENOMEM;
     }
     vhost_gate_init();
+    vhost_notify_init();
     loop->env = env;
+    loop->wake.fd = loop->epoll_fd = -1;
     LIST_INIT(&loop->timers);
     TAILQ_INIT(&loop->tasks);
     TAILQ_INIT(&loop->jobs);
@@ -111,6 +114,7 @@ vhost_loop_destroy(struct vhost_loop *loop)
     if (loop->epoll_fd >= 0) {
         close(loop->epoll_fd);
     }
+    vhost_notify_exit();
     pthread_cond_destroy(&loop->done_cond);
     pthread_cond_destroy(&loop->jobs_cond);
     pthread_mutex_destroy(&loop->mutex);

@@ -34,9 +34,10 @@ enum aio_state { AIO_NONE, AIO_READY, AIO_FAILED };
 static __thread aio_context_t aio_context;
 static __thread enum aio_state aio_state;
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int n_users;
 static pthread_key_t context_key;
-static int zero_fd = -1;
+static int zero_fd = -1;        /* What the requests read nothing from. */
 
 static void
 destroy_context(void *context)
@@ -44,13 +45,30 @@ destroy_context(void *context)
     syscall(SYS_io_destroy, (aio_context_t) (uintptr_t) context);
 }
 
-static void
-init_once(void)
+void
+vhost_notify_init(void)
 {
-    zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-    if (pthread_key_create(&context_key, destroy_context)) {
+    static bool have_key;
+
+    pthread_mutex_lock(&mutex);
+    if (!have_key) {
+        have_key = !pthread_key_create(&context_key, destroy_context);
+    }
+    if (!n_users++ && have_key) {
+        zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+void
+vhost_notify_exit(void)
+{
+    pthread_mutex_lock(&mutex);
+    if (!--n_users && zero_fd >= 0) {
+        close(zero_fd);
         zero_fd = -1;
     }
+    pthread_mutex_unlock(&mutex);
 }
 
 /* Makes this thread's context. */
@@ -60,7 +78,6 @@ aio_open(void)
     if (aio_state != AIO_NONE) {
         return aio_state == AIO_READY;
     }
-    pthread_once(&once, init_once);
     aio_state = AIO_FAILED;
     if (zero_fd >= 0 && !syscall(SYS_io_setup, 1, &aio_context)) {
         pthread_setspecific(context_key, (void *) (uintptr_t) aio_context);
@@ -106,7 +123,6 @@ vhost_notify(int fd)
 
         return write(fd, &one, sizeof one) == sizeof one ? 0 : errno;
     }
-    request.aio_fildes = zero_fd;
     if (syscall(SYS_io_submit, aio_context, 1, &requests) != 1) {
         return errno;
     }

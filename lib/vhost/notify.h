@@ -17,6 +17,10 @@
 
 #include <stdbool.h>
 
+/* Before the first and after the last use of what follows; calls nest. */
+void vhost_notify_init(void);
+void vhost_notify_exit(void);
+
 /* Adds 1 to the eventfd 'fd', from any thread, without blocking.  Returns 0 or
  * a positive errno value. */
 int vhost_notify(int fd);

@@ -92,7 +92,7 @@ announce(struct vhost_timer *timer)
 
     port->changes = 0;
     port->next_announcement = vhost_now_ms() + ANNOUNCE_INTERVAL;
-    if (changes && port->ops) {
+    if (changes && port->ops && port->ops->changed) {
         port->ops->changed(port->aux, changes);
     }
 }

@@ -51,6 +51,7 @@ struct vhost_ring {
                                  * while no gate shows it. */
     struct vhost_rxq rxq;       /* Odd rings. */
     struct vhost_source kick;   /* Watched while the ring is drained. */
+    int64_t drain_after;        /* Not before, vhost_now_ms(). */
 };
 
 /* The handshake with the polling threads that is under way (stop.c). */
@@ -144,6 +145,9 @@ struct vhost_port {
     struct vhost_message msg;
     bool busy;                  /* 'msg' is complete and being handled. */
     bool stop_wanted;           /* It waits for another stop to end. */
+    uint8_t reply[32];          /* An answer for which there was no room in the
+                                 * socket yet. */
+    size_t reply_len;           /* Its bytes, 0: none. */
     bool closing;               /* The connection is being torn down. */
     struct vhost_job *mem_job;  /* SET_MEM_TABLE at the worker. */
     struct vhost_mem *new_mem;  /* Its result, */

@@ -52,11 +52,11 @@ struct reply {
 /* What a message is like and what is done with it. */
 struct handler {
     const char *name;
-    int size;                   /* Exact payload size in bytes, or -1 for
-                                 * 'check_size'. */
+    int size;                   /* Exact payload size in bytes, or -1. */
     unsigned int max_fds;
     int feature;                /* Protocol feature it takes, -1: none. */
-    bool (*check_size)(const struct vhost_message *);
+    bool (*check)(const struct vhost_message *);    /* Further checks of its
+                                                     * form, or NULL. */
     void (*prepare)(struct vhost_port *);
     int (*stop)(const struct vhost_port *);     /* NULL: no stop needed. */
     vhost_result (*execute)(struct vhost_port *, struct reply *);
@@ -129,7 +129,7 @@ reset_owner(struct vhost_port *port, struct reply *reply)
 }
 
 static bool
-check_mem_table_size(const struct vhost_message *msg)
+check_mem_table(const struct vhost_message *msg)
 {
     const struct vhost_wire_mem_table *t = &msg->payload.mem;
     uint32_t size = msg->header.size;
@@ -289,15 +289,18 @@ get_vring_base(struct vhost_port *port, struct reply *reply)
     return vhost_device_get_vring_base(port, s->index, &s->num);
 }
 
-/* For SET_VRING_KICK, _CALL and _ERR: the descriptor, -1 if the message says
- * that it has none.  Returns false if it has the wrong number of them. */
+/* SET_VRING_KICK, _CALL and _ERR have a descriptor unless they say that they
+ * have none. */
 static bool
-take_vring_fd(struct vhost_port *port, int *fd)
+check_vring_fd(const struct vhost_message *msg)
 {
-    bool none = port->msg.payload.u64 & VHOST_WIRE_VRING_NOFD;
+    return msg->n_fds == !(msg->payload.u64 & VHOST_WIRE_VRING_NOFD);
+}
 
-    *fd = take_fd(port, 0);
-    return none == (*fd < 0);
+static bool
+check_one_fd(const struct vhost_message *msg)
+{
+    return msg->n_fds == 1;
 }
 
 static unsigned int
@@ -316,19 +319,11 @@ static vhost_result
 set_vring_fd(struct vhost_port *port,
              vhost_result (*set)(struct vhost_port *, unsigned int, int))
 {
-    int fd;
-
     if (port->msg.payload.u64 & ~(uint64_t) (VHOST_WIRE_VRING_IDX_MASK
                                              | VHOST_WIRE_VRING_NOFD)) {
         return "no such vring";
     }
-    if (!take_vring_fd(port, &fd)) {
-        if (fd >= 0) {
-            close(fd);
-        }
-        return "wrong number of descriptors";
-    }
-    return set(port, fd_ring(port), fd);
+    return set(port, fd_ring(port), take_fd(port, 0));
 }
 
 static vhost_result
@@ -418,16 +413,11 @@ net_set_mtu(struct vhost_port *port, struct reply *reply)
 static vhost_result
 set_backend_req_fd(struct vhost_port *port, struct reply *reply)
 {
-    int fd = take_fd(port, 0);
-
     (void) reply;
-    if (fd < 0) {
-        return "wrong number of descriptors";
-    }
     if (port->backend_fd >= 0) {
         close(port->backend_fd);
     }
-    port->backend_fd = fd;
+    port->backend_fd = take_fd(port, 0);
     return NULL;
 }
 
@@ -477,7 +467,7 @@ static const struct handler handlers[VHOST_USER_N_REQUESTS] = {
     [VHOST_USER_SET_MEM_TABLE] = {
         "SET_MEM_TABLE", .size = -1, .feature = -1,
         .max_fds = VHOST_WIRE_MAX_REGIONS,
-        .check_size = check_mem_table_size, .prepare = prepare_mem_table,
+        .check = check_mem_table, .prepare = prepare_mem_table,
         .stop = stop_for_mem_table, .execute = set_mem_table },
     [VHOST_USER_SET_VRING_NUM] = {
         "SET_VRING_NUM", STATE, .feature = -1, .execute = set_vring_num },
@@ -491,12 +481,15 @@ static const struct handler handlers[VHOST_USER_N_REQUESTS] = {
         .execute = get_vring_base },
     [VHOST_USER_SET_VRING_KICK] = {
         "SET_VRING_KICK", U64, .max_fds = 1, .feature = -1,
+        .check = check_vring_fd,
         .stop = stop_fd_ring, .execute = set_vring_kick },
     [VHOST_USER_SET_VRING_CALL] = {
         "SET_VRING_CALL", U64, .max_fds = 1, .feature = -1,
+        .check = check_vring_fd,
         .stop = stop_fd_ring, .execute = set_vring_call },
     [VHOST_USER_SET_VRING_ERR] = {
         "SET_VRING_ERR", U64, .max_fds = 1, .feature = -1,
+        .check = check_vring_fd,
         .execute = set_vring_err },
     [VHOST_USER_GET_PROTOCOL_FEATURES] = {
         "GET_PROTOCOL_FEATURES", .feature = -1,
@@ -517,7 +510,7 @@ static const struct handler handlers[VHOST_USER_N_REQUESTS] = {
         "NET_SET_MTU", U64, .feature = VHOST_USER_PROTOCOL_F_NET_MTU,
         .execute = net_set_mtu },
     [VHOST_USER_SET_BACKEND_REQ_FD] = {
-        "SET_BACKEND_REQ_FD", .max_fds = 1,
+        "SET_BACKEND_REQ_FD", .max_fds = 1, .check = check_one_fd,
         .feature = VHOST_USER_PROTOCOL_F_BACKEND_REQ,
         .execute = set_backend_req_fd },
     [VHOST_USER_SET_STATUS] = {
@@ -574,23 +567,37 @@ release_message(struct vhost_port *port)
     port->stop_wanted = false;
 }
 
-/* Sends an answer.  A front end that has so many of them unread that no more
- * fit is not one that waits for them. */
-static bool
+/* Sends the answer that is kept in 'port'. */
+static void
+send_kept_reply(struct vhost_port *port)
+{
+    ssize_t n = send(port->sock_fd, port->reply, port->reply_len,
+                     MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;                 /* It is for the peer to make room. */
+    }
+
+    /* All of it, or the rest is of no use. */
+    if (n != (ssize_t) port->reply_len) {
+        vhost_session_end(port, "the front end does not take its answers");
+    }
+    port->reply_len = 0;
+}
+
+static void
 send_reply(struct vhost_port *port, const struct reply *reply)
 {
-    struct {
-        struct vhost_wire_header header;
-        uint8_t payload[sizeof reply->payload];
-    } __attribute__((packed)) wire;
-    size_t size = sizeof wire.header + reply->size;
+    struct vhost_wire_header header = {
+        .request = port->msg.header.request,
+        .flags = VHOST_USER_VERSION | VHOST_USER_REPLY,
+        .size = reply->size,
+    };
 
-    wire.header.request = port->msg.header.request;
-    wire.header.flags = VHOST_USER_VERSION | VHOST_USER_REPLY;
-    wire.header.size = reply->size;
-    memcpy(wire.payload, &reply->payload, reply->size);
-    return send(port->sock_fd, &wire, size, MSG_DONTWAIT | MSG_NOSIGNAL)
-           == (ssize_t) size;
+    memcpy(port->reply, &header, sizeof header);
+    memcpy(port->reply + sizeof header, &reply->payload, reply->size);
+    port->reply_len = sizeof header + reply->size;
+    send_kept_reply(port);
 }
 
 static bool
@@ -602,16 +609,16 @@ wants_ack(const struct vhost_port *port)
 }
 
 /* Answers the message with 'reply' or, where the request has no answer of its
- * own, with an acknowledgement if one is asked for.  Returns false if the
- * connection was ended. */
-static bool
+ * own, with an acknowledgement if one is asked for.  May end the
+ * connection. */
+static void
 answer(struct vhost_port *port, vhost_result result, struct reply *reply)
 {
     if (result) {
         if (!wants_ack(port)) {
             vhost_session_end(port, "%s refused: %s", message_name(port),
                               result);
-            return false;
+            return;
         }
         vhost_port_set_error(port, "%s refused: %s", message_name(port),
                              result);
@@ -621,11 +628,29 @@ answer(struct vhost_port *port, vhost_result result, struct reply *reply)
         reply->payload.u64 = result != NULL;
         reply->size = sizeof reply->payload.u64;
     }
-    if (reply->size && !send_reply(port, reply)) {
-        vhost_session_end(port, "the front end does not read its answers");
-        return false;
+    if (reply->size) {
+        send_reply(port, reply);
     }
-    return true;
+}
+
+/* Goes on to the next message, once the answer has left.  A peer that does not
+ * read its answers is not read from either. */
+static void
+next_message(struct vhost_port *port)
+{
+    uint32_t events = port->reply_len ? EPOLLOUT : EPOLLIN;
+
+    if (port->closing) {
+        return;
+    }
+    if (!port->reply_len) {
+        release_message(port);
+    }
+    if (port->sock.active
+        ? vhost_source_modify(port->loop, &port->sock, events)
+        : vhost_source_add(port->loop, &port->sock, events)) {
+        vhost_session_end(port, "epoll failed");
+    }
 }
 
 /* Stage 3. */
@@ -636,21 +661,15 @@ session_execute(struct vhost_port *port)
     struct reply reply = { .size = 0 };
     vhost_result result = "not supported";
 
-    if (port->closing) {
-        vhost_port_continue(port);
-        return;
-    }
-    pthread_mutex_lock(&port->mutex);
-    if (h) {
-        result = h->execute(port, &reply);
-        vhost_device_publish(port);
-    }
-    pthread_mutex_unlock(&port->mutex);
-    if (answer(port, result, &reply)) {
-        release_message(port);
-        if (vhost_source_add(port->loop, &port->sock, EPOLLIN)) {
-            vhost_session_end(port, "out of memory");
+    if (!port->closing) {
+        pthread_mutex_lock(&port->mutex);
+        if (h) {
+            result = h->execute(port, &reply);
+            vhost_device_publish(port);
         }
+        pthread_mutex_unlock(&port->mutex);
+        answer(port, result, &reply);
+        next_message(port);
     }
     vhost_port_continue(port);
 }
@@ -720,8 +739,8 @@ check_form(struct vhost_port *port)
                           message_name(port));
         return false;
     }
-    if (h && (h->size >= 0 ? (int) msg->header.size != h->size
-              : !h->check_size(msg))) {
+    if (h && ((h->size >= 0 && (int) msg->header.size != h->size)
+              || (h->check && !h->check(msg)))) {
         vhost_session_end(port, "%s with a payload of %u bytes and %u "
                           "descriptors", h->name, msg->header.size,
                           msg->n_fds);
@@ -815,6 +834,17 @@ receive(struct vhost_port *port, void *dst, size_t size)
     return n ? n : -1;
 }
 
+/* The most bytes of payload that the message may have whose header has come.
+ * What is too much is not waited for. */
+static uint32_t
+max_payload(const struct vhost_port *port)
+{
+    const struct handler *h = find_handler(port);
+
+    return (!h ? sizeof port->msg.raw
+            : h->size < 0 ? sizeof port->msg.payload : (uint32_t) h->size);
+}
+
 /* Reads what has come of the message.  Returns true if it is complete. */
 static bool
 receive_message(struct vhost_port *port)
@@ -831,10 +861,10 @@ receive_message(struct vhost_port *port)
             if ((msg->header.flags & VHOST_USER_VERSION_MASK)
                 != VHOST_USER_VERSION
                 || msg->header.flags & VHOST_USER_REPLY
-                || msg->header.size > sizeof msg->raw) {
-                vhost_session_end(port, "the peer does not speak vhost-user "
-                                  "(request %u, flags 0x%x, size %u)",
-                                  msg->header.request, msg->header.flags,
+                || msg->header.size > max_payload(port)) {
+                vhost_session_end(port, "%s (request %u, flags 0x%x, %u "
+                                  "bytes) is not vhost-user",
+                                  message_name(port), msg->header.request, msg->header.flags,
                                   msg->header.size);
                 return false;
             }
@@ -861,8 +891,19 @@ session_ready(struct vhost_source *source, uint32_t events)
     struct vhost_port *port = VHOST_CONTAINER_OF(source, struct vhost_port,
                                                  sock);
 
-    (void) events;
-    for (int i = 0; i < MESSAGES_PER_TURN && source->active; i++) {
+    if (port->reply_len) {
+        if (events & (EPOLLHUP | EPOLLERR)) {
+            vhost_session_end(port, NULL);
+            return;
+        }
+        send_kept_reply(port);
+        if (!port->reply_len) {
+            next_message(port);
+        }
+        return;
+    }
+    for (int i = 0; i < MESSAGES_PER_TURN && source->active
+         && !port->reply_len; i++) {
         if (!receive_message(port)) {
             return;
         }
@@ -937,6 +978,7 @@ void
 vhost_session_teardown(struct vhost_port *port)
 {
     release_message(port);
+    port->reply_len = 0;
     pthread_mutex_lock(&port->mutex);
     vhost_device_release(port);
     vhost_device_unref_mem(port, port->new_mem);

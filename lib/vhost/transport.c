@@ -13,7 +13,7 @@
 #include "port.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,7 +99,7 @@ retry_now(struct vhost_port *port)
 static void
 watch_path(struct vhost_port *port)
 {
-    char dir[VHOST_PATH_MAX + 2];
+    char dir[VHOST_PATH_MAX + 3];
     const uint32_t mask = (IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF
                            | IN_MOVE_SELF | IN_ONLYDIR);
     int watch = -1;
@@ -216,7 +216,7 @@ clear_path(struct vhost_port *port)
     }
     if (live) {
         vhost_port_set_error(port, "cannot listen on %s: another process "
-                             "does", port->info.path);
+                             "is using it", port->info.path);
         return false;
     }
     vhost_port_log(port, VHOST_LOG_INFO, "removing stale socket %s",
@@ -225,30 +225,58 @@ clear_path(struct vhost_port *port)
 }
 
 static void
-accept_ready(struct vhost_source *source, uint32_t events)
+accept_front_end(struct vhost_port *port)
 {
-    struct vhost_port *port = VHOST_CONTAINER_OF(source, struct vhost_port,
-                                                 listener);
-    int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(port->listen_fd, NULL, NULL,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-    (void) events;
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE) {
             /* Would come back at once: close, and listen again later. */
             vhost_port_set_error(port, "cannot accept a connection: %s",
                                  strerror(errno));
-            vhost_source_remove(port->loop, source);
+            vhost_source_remove(port->loop, &port->listener);
             retry_later(port);
         }
         return;
     }
-    if (port->sock_fd >= 0) {
-        vhost_port_log(port, VHOST_LOG_WARN, "refused a second front end on "
-                       "%s", port->info.path);
-        close(fd);
-        return;
-    }
     vhost_session_start(port, fd);
+}
+
+/* True if the front end of the present connection has closed it, although we
+ * have not come to read so far. */
+static bool
+front_end_is_gone(const struct vhost_port *port)
+{
+    struct pollfd pfd = { .fd = port->sock_fd };
+
+    return poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR);
+}
+
+/* Somebody connects. */
+static void
+accept_ready(struct vhost_source *source, uint32_t events)
+{
+    struct vhost_port *port = VHOST_CONTAINER_OF(source, struct vhost_port,
+                                                 listener);
+
+    (void) events;
+    if (port->sock_fd < 0) {
+        accept_front_end(port);
+    } else if (port->closing || front_end_is_gone(port)) {
+        /* The next one was quick: it waits until we are done with the one
+         * before, see vhost_transport_closed(). */
+        vhost_source_remove(port->loop, source);
+        vhost_session_end(port, NULL);
+    } else {
+        int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            vhost_port_log(port, VHOST_LOG_WARN, "refused a second front end "
+                           "on %s", port->info.path);
+            close(fd);
+        }
+    }
 }
 
 static void
@@ -370,7 +398,15 @@ vhost_transport_stop(struct vhost_port *port)
 void
 vhost_transport_closed(struct vhost_port *port)
 {
-    if (!port->transport_on || port->role == VHOST_SERVER) {
+    if (!port->transport_on) {
+        return;
+    }
+    if (port->role == VHOST_SERVER) {
+        if (port->listen_fd >= 0 && !port->listener.active
+            && !port->retry.active
+            && vhost_source_add(port->loop, &port->listener, EPOLLIN)) {
+            retry_later(port);
+        }
         return;
     }
     if (vhost_now_ms() - port->connected_since < SHORT_LIVED) {

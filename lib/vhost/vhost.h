@@ -119,7 +119,7 @@ enum vhost_change {
 };
 
 struct vhost_port_ops {
-    /* 'what' is a nonempty mask of enum vhost_change.  Runs on the event
+    /* 'what' is a nonempty mask of enum vhost_change.  May be NULL.  Runs on the event
      * thread.  Calls are coalesced: however fast a guest toggles, a port's
      * owner hears of it at most about 100 times a second. */
     void (*changed)(void *aux, unsigned int what);
@@ -133,7 +133,8 @@ struct vhost_port_config {
                                  * VHOST_USER_F_PROTOCOL_FEATURES. */
     uint64_t protocol_features; /* Protocol features to offer. */
     unsigned int max_queue_pairs;   /* 1...VHOST_MAX_QUEUE_PAIRS. */
-    const struct vhost_port_ops *ops;
+    const struct vhost_port_ops *ops;   /* NULL, or valid as long as the
+                                         * port. */
     void *aux;                  /* For 'ops'. */
 };
 

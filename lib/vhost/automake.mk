@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) 2026 The ovs-vhost authors.
+#
+# lib/vhost as a static library.  A new source file is added to vhost_sources
+# and nowhere else.
+
+vhost_sources = \
+	lib/vhost/gate.h \
+	lib/vhost/loop.c \
+	lib/vhost/loop.h \
+	lib/vhost/memory.h \
+	lib/vhost/notify.c \
+	lib/vhost/notify.h \
+	lib/vhost/port.h \
+	lib/vhost/ring-split.c \
+	lib/vhost/ring.c \
+	lib/vhost/ring.h \
+	lib/vhost/vhost.h \
+	lib/vhost/vring.h \
+	lib/vhost/wire.h
+
+noinst_LIBRARIES += lib/vhost/libvhost.a
+lib_vhost_libvhost_a_SOURCES = $(vhost_sources)
+lib_vhost_libvhost_a_CPPFLAGS = $(VHOST_CPPFLAGS)
+lib_vhost_libvhost_a_CFLAGS = $(VHOST_CFLAGS)
+
+# ovs-vswitchd is not built with sanitizers and cannot load a plugin that is, so
+# with them unit tests get a library of their own.
+if SANITIZE
+check_LIBRARIES += lib/vhost/libvhost-check.a
+lib_vhost_libvhost_check_a_SOURCES = $(vhost_sources)
+lib_vhost_libvhost_check_a_CPPFLAGS = $(VHOST_CPPFLAGS)
+lib_vhost_libvhost_check_a_CFLAGS = $(VHOST_CFLAGS) $(SANITIZE_CFLAGS)
+VHOST_CHECK_LIB = lib/vhost/libvhost-check.a
+else
+VHOST_CHECK_LIB = lib/vhost/libvhost.a
+endif
