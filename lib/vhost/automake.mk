@@ -5,16 +5,24 @@
 # and nowhere else.
 
 vhost_sources = \
+	lib/vhost/device.c \
 	lib/vhost/gate.h \
 	lib/vhost/loop.c \
 	lib/vhost/loop.h \
+	lib/vhost/memory.c \
 	lib/vhost/memory.h \
+	lib/vhost/names.c \
 	lib/vhost/notify.c \
 	lib/vhost/notify.h \
+	lib/vhost/port.c \
 	lib/vhost/port.h \
 	lib/vhost/ring-split.c \
 	lib/vhost/ring.c \
 	lib/vhost/ring.h \
+	lib/vhost/session.c \
+	lib/vhost/sigbus.c \
+	lib/vhost/stop.c \
+	lib/vhost/transport.c \
 	lib/vhost/vhost.h \
 	lib/vhost/vring.h \
 	lib/vhost/wire.h

@@ -205,7 +205,7 @@ run_op(struct vhost_port *port)
     case VHOST_OP_DISCONNECT:
         finish_op(port);
         vhost_session_end(port, NULL);
-        return false;           /* So does the connection's end. */
+        return !port->closing;  /* The connection's end goes on. */
 
     case VHOST_OP_PATH:
     case VHOST_OP_DESTROY:
