@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) 2026 The ovs-vhost authors.
+#
+# The plugin.  A new source file is added to netdev_sources and nowhere else.
+#
+# It is a "program" that is linked with -shared: libtool would only add a .la
+# file that nobody needs.  Open vSwitch's symbols stay undefined in it, and come
+# from ovs-vswitchd.
+
+netdev_sources = \
+	lib/netdev/compat.h \
+	lib/netdev/loop.c \
+	lib/netdev/netdev-vhost.c \
+	lib/netdev/netdev-vhost.h \
+	lib/netdev/offload.c \
+	lib/netdev/offload.h \
+	lib/netdev/packet-pool.c \
+	lib/netdev/packet-pool.h \
+	lib/netdev/plugin.c \
+	lib/netdev/private.h \
+	lib/netdev/rxtx.c \
+	lib/netdev/stats.c \
+	lib/netdev/status.c \
+	lib/netdev/unixctl.c
+
+EXTRA_DIST += $(netdev_sources)
+
+if WITH_OVS
+if COMPAT_CHECK
+check_PROGRAMS += lib/netdev/ovs-vhost.so
+else
+plugin_PROGRAMS += lib/netdev/ovs-vhost.so
+endif
+endif
+lib_netdev_ovs_vhost_so_SOURCES = $(netdev_sources)
+lib_netdev_ovs_vhost_so_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+lib_netdev_ovs_vhost_so_CFLAGS = $(PLUGIN_CFLAGS)
+lib_netdev_ovs_vhost_so_LDFLAGS = $(LINK_SHARED)
+lib_netdev_ovs_vhost_so_LDADD = \
+	lib/vhost/libvhost.a $(DPDK_PLUGIN_LIBS) $(NUMA_LIBS)
+
+# For "make check-compat".
+PHONY += plugin-objects
+if WITH_OVS
+plugin-objects: $(lib_netdev_ovs_vhost_so_OBJECTS)
+
+# An Open vSwitch tree that changed gives the ABI another name first.
+$(lib_netdev_ovs_vhost_so_OBJECTS): | $(OVS_TREE)
+endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * What the files of the netdev provider share: the device, its counters, and
+ * which file offers what.  For lib/netdev only.
+ *
+ * Threads
+ * -------
+ *
+ *   - PMDs (and OVS's main thread as a sender) run rxtx.c.  They take no mutex
+ *     and read the device's first part, which only changes while the datapath
+ *     keeps them out (reconfigure) or atomically.
+ *
+ *   - The main thread, mostly, runs the rest, under the device's mutex.  Some
+ *     callbacks may come from other threads of OVS (statistics for sFlow).
+ *
+ *   - The event thread of lib/vhost says that something changed.  It only sets
+ *     bits and wakes the main thread (vhost_netdev_run()), so that it never
+ *     waits for a thread that waits for it.
+ *
+ * Lock order: netdev_mutex (OVS's own), devices_mutex, netdev_vhost.mutex, the
+ * pools' mutex.  lib/vhost is called with all of them held, and calls back
+ * with none.
+ */
+
+#ifndef NETDEV_VHOST_PRIVATE_H
+#define NETDEV_VHOST_PRIVATE_H 1
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "netdev-provider.h"
+#include "openvswitch/list.h"
+#include "ovs-atomic.h"
+#include "ovs-thread.h"
+#include "util.h"
+
+#include "packet-pool.h"
+#include "vhost/ring.h"
+#include "vhost/vhost.h"
+
+struct ds;
+struct smap;
+
+/* Counters.  Each has one writer and any readers, who want a recent value and
+ * no order: relaxed loads and stores, which cost what plain ones do. */
+
+static inline uint64_t
+counter_get(const uint64_t *c)
+{
+    return __atomic_load_n(c, __ATOMIC_RELAXED);
+}
+
+/* Adds to a counter; 'shared' says that it may have other writers now. */
+static inline void
+counter_add(uint64_t *c, uint64_t n, bool shared)
+{
+    if (OVS_UNLIKELY(shared)) {
+        __atomic_fetch_add(c, n, __ATOMIC_RELAXED);
+    } else {
+        __atomic_store_n(c, counter_get(c) + n, __ATOMIC_RELAXED);
+    }
+}
+
+/* Size classes of the statistics, by frame length. */
+enum {
+    SIZE_UNDER_64,
+    SIZE_64,
+    SIZE_65_127,
+    SIZE_128_255,
+    SIZE_256_511,
+    SIZE_512_1023,
+    SIZE_1024_1518,
+    SIZE_1519_MAX,
+    N_SIZES
+};
+
+/* Packets of one queue that went through. */
+struct pkt_counters {
+    uint64_t packets;
+    uint64_t bytes;
+    uint64_t multicast;
+    uint64_t broadcast;
+    uint64_t sizes[N_SIZES];
+};
+
+static inline unsigned int
+size_class(uint32_t len)
+{
+    if (len <= 64) {
+        return len < 64 ? SIZE_UNDER_64 : SIZE_64;
+    } else if (len > 1023) {
+        return len <= 1518 ? SIZE_1024_1518 : SIZE_1519_MAX;
+    } else {
+        /* 65...127 have 7 significant bits, 128...255 have 8, and so on. */
+        return SIZE_65_127 + (32 - __builtin_clz(len)) - 7;
+    }
+}
+
+/* Counts a frame of 'len' >= 6 bytes at 'data'. */
+static inline void
+pkt_counters_add(struct pkt_counters *c, const uint8_t *data, uint32_t len,
+                 bool shared)
+{
+    counter_add(&c->bytes, len, shared);
+    counter_add(&c->sizes[size_class(len)], 1, shared);
+    if (OVS_UNLIKELY(data[0] & 1)) {
+        counter_add((data[0] & data[1] & data[2] & data[3] & data[4] & data[5])
+                    == 0xff ? &c->broadcast : &c->multicast, 1, shared);
+    }
+}
+
+/* Why a frame from a guest was not received, and other things that happen
+ * then.  The names are in stats.c. */
+enum rx_event {
+    RX_DROP_RUNT,               /* No whole Ethernet header. */
+    RX_DROP_TOO_BIG,            /* Larger than MTU or buffer. */
+    RX_DROP_BAD_CSUM,           /* Checksum offsets outside the frame. */
+    RX_DROP_BAD_GSO,            /* Segmentation that cannot be. */
+    RX_N_DROPS,
+    RX_ALLOC_FAILED = RX_N_DROPS,   /* Left in the ring: pool was empty. */
+    RX_CSUM_COMPLETED,          /* Checksum completed in software. */
+    RX_RARP,                    /* Announcements made for a guest. */
+    RX_N_EVENTS
+};
+
+/* Of a queue that the guest sends on; written by the thread that polls it. */
+struct rx_counters {
+    struct pkt_counters pkts;
+    uint64_t events[RX_N_EVENTS];
+};
+
+/* Why a packet was not sent, and other things that happen then. */
+enum tx_event {
+    TX_DROP_FULL,               /* Guest made no room in time. */
+    TX_DROP_MTU,                /* Larger than MTU. */
+    TX_DROP_HWOL,               /* Offload that the guest does not take. */
+    TX_DROP_DOWN,               /* No guest, or port administratively down. */
+    TX_DROP_TOO_BIG,            /* Does not fit the guest's buffers. */
+    TX_DROP_RUNT,               /* No whole Ethernet header. */
+    TX_N_DROPS,
+    TX_RETRIES = TX_N_DROPS,
+    TX_N_EVENTS
+};
+
+/* A sender slot: what one thread sends.  Written by that thread. */
+struct tx_slot {
+    struct vhost_sender *sender;    /* NULL: slot not in use now. */
+    unsigned int n_pairs;           /* Elements of 'pairs'. */
+    struct pkt_counters *pairs;     /* Per ring that packets went to. */
+    uint64_t events[TX_N_EVENTS];
+};
+
+struct netdev_vhost {
+    struct netdev up;
+
+    /* Fast path: constant between reconfigurations, or atomic. */
+    OVS_ALIGNED_VAR(CACHE_LINE_SIZE) struct vhost_port *port;
+    atomic_bool active;         /* NETDEV_UP. */
+    atomic_uint64_t rarp;       /* RARP_PENDING and the MAC of a guest that
+                                 * wants to be announced, or 0. */
+    bool complete_csum;         /* Of what the guest sends, in software. */
+    int mtu;
+    uint32_t max_frame;         /* Longest to be sent, unless TSO. */
+    atomic_uint tx_retries_max;
+    unsigned int n_slots;       /* Elements of 'slots' that are in use. */
+    struct tx_slot **slots;
+    struct packet_pool *pool;   /* NULL: no memory. */
+    struct packet_pool *big_pool;   /* For TSO frames; NULL: none. */
+
+    /* Set by the event thread: enum vhost_change. */
+    OVS_ALIGNED_VAR(CACHE_LINE_SIZE) atomic_uint changes;
+
+    /* Control. */
+    OVS_ALIGNED_VAR(CACHE_LINE_SIZE) struct ovs_mutex mutex;
+    struct ovs_list node;       /* In 'devices', see netdev-vhost.c. */
+    enum vhost_role role;
+    bool tso;                   /* Userspace TSO, when the port was made. */
+    enum netdev_flags flags;
+    struct eth_addr hwaddr;
+    int requested_mtu;
+    int requested_n_txq;
+    int numa;                   /* Node that the pool was asked for. */
+    bool reconfigured;          /* Once at least. */
+    char *path;                 /* Wanted socket; NULL: none. */
+    char *unlink;               /* Path registered for unlinking, or NULL. */
+    char *config_error;         /* A setting that was not taken, or NULL. */
+    char *ignored;              /* Options that mean nothing here, or NULL. */
+    unsigned int n_all_slots;   /* Elements of 'slots', in use or not. */
+    unsigned int n_pool_queues; /* As told to the pools. */
+    struct rx_counters *rx[VHOST_MAX_QUEUE_PAIRS];  /* NULL: never used. */
+
+    /* When to ask for a reconfiguration, in ms as from time_msec(). */
+    unsigned int seen_pairs;    /* At the last change. */
+    long long int last_request;
+    long long int request_due;  /* LLONG_MAX: no need. */
+};
+
+#define RARP_PENDING (UINT64_C(1) << 63)
+
+struct netdev_rxq_vhost {
+    struct netdev_rxq up;
+    struct netdev_vhost *dev;
+    struct vhost_rxq *ring;
+    struct rx_counters *counters;
+};
+
+static inline struct netdev_vhost *
+netdev_vhost_cast(const struct netdev *netdev)
+{
+    return CONTAINER_OF(netdev, struct netdev_vhost, up);
+}
+
+/* netdev-vhost.c */
+bool is_netdev_vhost(const struct netdev *);
+bool netdev_vhost_is_running(const struct netdev_vhost *,
+                             const struct vhost_port_info *);
+void netdev_vhost_foreach(void (*)(struct netdev_vhost *, void *aux),
+                          void *aux);
+
+/* loop.c: the threads of lib/vhost. */
+int vhost_netdev_start_loop(struct vhost_loop **);
+void vhost_netdev_check_sigbus(void);
+
+/* rxtx.c */
+int netdev_vhost_rxq_recv(struct netdev_rxq *, struct dp_packet_batch *,
+                          int *qfill);
+int netdev_vhost_send(struct netdev *, int qid, struct dp_packet_batch *,
+                      bool concurrent_txq);
+
+/* stats.c */
+struct netdev_vhost_totals {
+    struct pkt_counters rx, tx;
+    uint64_t rx_events[RX_N_EVENTS];
+    uint64_t tx_events[TX_N_EVENTS];
+};
+extern const char *const rx_event_names[RX_N_EVENTS];
+extern const char *const tx_event_names[TX_N_EVENTS];
+void netdev_vhost_sum(const struct netdev_vhost *,
+                      struct netdev_vhost_totals *);
+void netdev_vhost_sum_tx_pair(const struct netdev_vhost *, unsigned int pair,
+                              struct pkt_counters *);
+int netdev_vhost_get_stats(const struct netdev *, struct netdev_stats *);
+int netdev_vhost_get_custom_stats(const struct netdev *,
+                                  struct netdev_custom_stats *);
+
+/* status.c */
+int netdev_vhost_get_status(const struct netdev *, struct smap *);
+
+/* unixctl.c */
+void netdev_vhost_unixctl_register(void);
+
+#endif /* private.h */

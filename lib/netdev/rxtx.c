@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * The fast path: bursts of packets between a guest's rings, as ring.h shows
+ * them, and batches of dp_packets.  Nothing here is asked per packet that
+ * could be decided per burst, nor per burst that reconfigure could decide; no
+ * mutex is taken.
+ *
+ * Between vhost_rxq_peek() and vhost_rxq_complete(), and between
+ * vhost_sender_reserve() and vhost_sender_commit(), the ring cannot be
+ * stopped: only copying, checksums and counting happen there.
+ */
+
+#include <config.h>
+
+#include "private.h"
+
+#include <errno.h>
+
+#include "compat.h"
+#include "offload.h"
+#include "packets.h"
+
+BUILD_ASSERT_DECL(VHOST_BURST >= NETDEV_MAX_BURST);
+
+/* A minimal frame without its FCS. */
+#define MIN_FRAME 60
+
+/* From the guest. */
+
+/* Packets taken from a pool ahead of knowing which will be needed. */
+struct rx_supply {
+    struct dp_packet *pkts[NETDEV_MAX_BURST];
+    unsigned int n;             /* Taken. */
+    unsigned int next;          /* Used. */
+};
+
+static inline void
+supply_fill(struct rx_supply *s, struct packet_pool *pool, unsigned int n)
+{
+    s->next = 0;
+    s->n = n ? packet_pool_alloc(pool, s->pkts, n) : 0;
+}
+
+static inline void
+supply_return(struct rx_supply *s)
+{
+    if (OVS_UNLIKELY(s->next < s->n)) {
+        packet_pool_free(s->pkts + s->next, s->n - s->next);
+    }
+}
+
+static inline void
+rx_event(struct rx_counters *c, enum rx_event event, uint64_t n)
+{
+    counter_add(&c->events[event], n, false);
+}
+
+/* Copies packet 'i' of 'b' to 'p' and marks it.  Returns false, having counted
+ * that, if it is not to be received. */
+static inline bool
+rx_packet(const struct netdev_rxq_vhost *rxq, const struct vhost_burst *b,
+          unsigned int i, uint64_t features, struct dp_packet *p)
+{
+    const struct vhost_pkt *src = &b->pkts[i];
+    struct rx_counters *c = rxq->counters;
+    void *data = packet_pool_start(p, src->len);
+
+    compat_rx_init(p);
+    vhost_burst_read(b, i, data);
+    switch (offload_from_guest(p, &src->hdr, features,
+                               rxq->dev->complete_csum)) {
+    case OFFLOAD_OK:
+        break;
+    case OFFLOAD_COMPLETED:
+        rx_event(c, RX_CSUM_COMPLETED, 1);
+        break;
+    case OFFLOAD_BAD_CSUM:
+        rx_event(c, RX_DROP_BAD_CSUM, 1);
+        return false;
+    case OFFLOAD_BAD_GSO:
+        rx_event(c, RX_DROP_BAD_GSO, 1);
+        return false;
+    }
+    pkt_counters_add(&c->pkts, data, src->len, false);
+    return true;
+}
+
+/* Receives the 'n' packets of 'b' into 'pkts' and returns how many there are
+ * now.  Packets for which the pools have no room stay in the ring. */
+static unsigned int
+rx_burst(struct netdev_rxq_vhost *rxq, struct vhost_burst *b, unsigned int n,
+         struct dp_packet *pkts[])
+{
+    const struct netdev_vhost *dev = rxq->dev;
+    uint32_t max_small = dev->pool->max_frame;
+    uint32_t max_big = dev->big_pool ? dev->big_pool->max_frame : max_small;
+    uint64_t features = vhost_burst_features(b);
+    struct rx_supply small, big;
+    unsigned int n_big = 0;
+    unsigned int count = 0;
+    unsigned int i;
+
+    for (i = 0; i < n; i++) {
+        n_big += b->pkts[i].len > max_small;
+    }
+    supply_fill(&small, dev->pool, n - n_big);
+    supply_fill(&big, dev->big_pool, dev->big_pool ? n_big : 0);
+
+    for (i = 0; i < n; i++) {
+        uint32_t len = b->pkts[i].len;
+        struct rx_supply *s = len <= max_small ? &small : &big;
+
+        if (OVS_UNLIKELY(!b->pkts[i].n_segs)) {
+            continue;           /* The ring has counted it. */
+        } else if (OVS_UNLIKELY(len < ETH_HEADER_LEN)) {
+            rx_event(rxq->counters, RX_DROP_RUNT, 1);
+        } else if (OVS_UNLIKELY(len > max_big)) {
+            rx_event(rxq->counters, RX_DROP_TOO_BIG, 1);
+        } else if (OVS_UNLIKELY(s->next == s->n)) {
+            rx_event(rxq->counters, RX_ALLOC_FAILED, n - i);
+            break;
+        } else if (OVS_LIKELY(rx_packet(rxq, b, i, features,
+                                        s->pkts[s->next]))) {
+            pkts[count++] = s->pkts[s->next++];
+        }
+    }
+    vhost_rxq_complete(rxq->ring, b, i);
+
+    supply_return(&small);
+    supply_return(&big);
+    counter_add(&rxq->counters->pkts.packets, count, false);
+    return count;
+}
+
+/* Builds what a migrated guest that cannot announce itself would send: a RARP
+ * request for its own address, so that everybody learns where it is now. */
+static struct dp_packet *
+rarp_packet(struct packet_pool *pool, const struct eth_addr mac)
+{
+    struct arp_eth_header *arp;
+    struct eth_header *eth;
+    struct dp_packet *p;
+
+    if (!packet_pool_alloc(pool, &p, 1)) {
+        return NULL;
+    }
+    eth = packet_pool_start(p, MIN_FRAME);
+    memset(eth, 0, MIN_FRAME);
+    compat_rx_init(p);
+
+    eth->eth_dst = eth_addr_broadcast;
+    eth->eth_src = mac;
+    eth->eth_type = htons(ETH_TYPE_RARP);
+    arp = (struct arp_eth_header *) (eth + 1);
+    arp->ar_hrd = htons(ARP_HRD_ETHERNET);
+    arp->ar_pro = htons(ARP_PRO_IP);
+    arp->ar_hln = sizeof arp->ar_sha;
+    arp->ar_pln = sizeof arp->ar_spa;
+    arp->ar_op = htons(ARP_OP_RARP);
+    arp->ar_sha = mac;
+    arp->ar_tha = mac;
+    return p;
+}
+
+/* Adds the announcement that the front end asked for to the 'count' packets in
+ * 'pkts' and returns their new number. */
+static unsigned int
+rx_rarp(struct netdev_rxq_vhost *rxq, uint64_t rarp, struct dp_packet *pkts[],
+        unsigned int count)
+{
+    struct netdev_vhost *dev = rxq->dev;
+    struct eth_addr mac;
+    struct dp_packet *p;
+
+    /* A guest that moved again meanwhile has its turn next time. */
+    if (!atomic_compare_exchange_strong(&dev->rarp, &rarp, 0)) {
+        return count;
+    }
+    eth_addr_from_uint64(rarp & ~RARP_PENDING, &mac);
+    p = rarp_packet(dev->pool, mac);
+    if (p) {
+        pkt_counters_add(&rxq->counters->pkts, dp_packet_data(p), MIN_FRAME,
+                         false);
+        counter_add(&rxq->counters->pkts.packets, 1, false);
+        rx_event(rxq->counters, RX_RARP, 1);
+        pkts[count++] = p;
+    }
+    return count;
+}
+
+int
+netdev_vhost_rxq_recv(struct netdev_rxq *rxq_, struct dp_packet_batch *batch,
+                      int *qfill)
+{
+    struct netdev_rxq_vhost *rxq = CONTAINER_OF(rxq_, struct netdev_rxq_vhost,
+                                                up);
+    struct netdev_vhost *dev = rxq->dev;
+    struct vhost_burst b;
+    unsigned int count = 0;
+    unsigned int n;
+    uint64_t rarp;
+    bool active;
+
+    atomic_read_relaxed(&dev->active, &active);
+    if (OVS_UNLIKELY(!active || !dev->pool)) {
+        return EAGAIN;
+    }
+
+    n = vhost_rxq_peek(rxq->ring, &b, NETDEV_MAX_BURST);
+    if (n) {
+        count = rx_burst(rxq, &b, n, batch->packets);
+    }
+    atomic_read_relaxed(&dev->rarp, &rarp);
+    if (OVS_UNLIKELY(rarp) && !rxq->up.queue_id && count < NETDEV_MAX_BURST) {
+        count = rx_rarp(rxq, rarp, batch->packets, count);
+    }
+    if (qfill) {
+        *qfill = n == NETDEV_MAX_BURST ? vhost_rxq_backlog(rxq->ring) : 0;
+    }
+    if (!count) {
+        return EAGAIN;
+    }
+    batch->count = count;
+    return 0;
+}
+
+/* To the guest. */
+
+static inline void
+tx_event(struct tx_slot *slot, enum tx_event event, uint64_t n, bool shared)
+{
+    counter_add(&slot->events[event], n, shared);
+}
+
+/* Takes back all packets of 'b' from 'n' on: commit will hand over only those
+ * before, and the buffers of the rest stay available. */
+static void
+tx_cut(struct vhost_burst *b, unsigned int n)
+{
+    b->n = n;
+    b->n_used = 0;
+    for (unsigned int i = 0; i < n; i++) {
+        b->n_used += b->pkts[i].n_buffers;
+    }
+}
+
+/* Fills and commits the 'n' packets that 'b' has room for.  Returns how many
+ * of 'pkts' were dealt with, that is, sent or dropped: fewer than 'n' if one
+ * of them cannot be sent to this guest, which is only known here, since
+ * another guest may have come meanwhile. */
+static inline unsigned int
+tx_fill(const struct netdev_vhost *dev, struct tx_slot *slot,
+        struct vhost_burst *b, struct dp_packet *pkts[], unsigned int n,
+        bool shared)
+{
+    uint64_t features = vhost_burst_features(b);
+    unsigned int pair = vhost_burst_vring(b) / 2;
+    struct pkt_counters *c = &slot->pairs[MIN(pair, slot->n_pairs - 1)];
+    unsigned int sent = 0;
+    unsigned int i;
+
+    for (i = 0; i < n; i++) {
+        const void *data = dp_packet_data(pkts[i]);
+
+        if (i + 1 < n) {
+            OVS_PREFETCH(dp_packet_data(pkts[i + 1]));
+        }
+        if (OVS_UNLIKELY(!b->pkts[i].n_segs)) {
+            tx_event(slot, TX_DROP_TOO_BIG, 1, shared);
+            continue;
+        }
+        if (OVS_UNLIKELY(!offload_to_guest(pkts[i], &b->pkts[i].hdr, features,
+                                           dev->mtu))) {
+            tx_event(slot, TX_DROP_HWOL, 1, shared);
+            tx_cut(b, i++);
+            break;
+        }
+        vhost_burst_write(b, i, data);
+        pkt_counters_add(c, data, b->pkts[i].len, shared);
+        sent++;
+    }
+    counter_add(&c->packets, sent, shared);
+    vhost_sender_commit(slot->sender, b, shared);
+    return i;
+}
+
+/* Stores in 'todo' and 'lens' those of the 'n' packets in 'pkts' that may be
+ * sent at all and returns how many they are. */
+static inline unsigned int
+tx_select(const struct netdev_vhost *dev, struct tx_slot *slot,
+          struct dp_packet *pkts[], unsigned int n, struct dp_packet *todo[],
+          uint32_t lens[], bool shared)
+{
+    unsigned int n_todo = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        uint32_t len = dp_packet_size(pkts[i]);
+
+        if (OVS_UNLIKELY(len > dev->max_frame)
+            && !compat_tx_is_tso(pkts[i])) {
+            tx_event(slot, TX_DROP_MTU, 1, shared);
+        } else if (OVS_UNLIKELY(len < ETH_HEADER_LEN)) {
+            tx_event(slot, TX_DROP_RUNT, 1, shared);
+        } else {
+            todo[n_todo] = pkts[i];
+            lens[n_todo++] = len;
+        }
+    }
+    return n_todo;
+}
+
+/* Sends 'n' <= VHOST_BURST packets.  As long as a try finds room for some, it
+ * is worth another one, up to the configured number: the guest is just
+ * emptying its ring. */
+static inline void
+tx_burst(struct netdev_vhost *dev, struct tx_slot *slot,
+         struct dp_packet *pkts[], unsigned int n, bool shared)
+{
+    struct dp_packet *todo[VHOST_BURST];
+    uint32_t lens[VHOST_BURST];
+    struct vhost_burst b;
+    enum vhost_reserve why = VHOST_R_STOPPED;
+    unsigned int max_retries;
+    unsigned int retries = 0;
+    unsigned int done = 0;
+
+    n = tx_select(dev, slot, pkts, n, todo, lens, shared);
+    atomic_read_relaxed(&dev->tx_retries_max, &max_retries);
+    while (done < n) {
+        unsigned int room;
+        unsigned int dealt;
+
+        room = vhost_sender_reserve(slot->sender, &b, lens + done, n - done,
+                                    shared, &why);
+        if (!room) {
+            break;
+        }
+        dealt = tx_fill(dev, slot, &b, todo + done, room, shared);
+        done += dealt;
+        if (OVS_UNLIKELY(done < n) && why != VHOST_R_OK) {
+            if (retries == max_retries) {
+                break;
+            }
+            retries++;
+        }
+    }
+
+    if (OVS_UNLIKELY(retries)) {
+        tx_event(slot, TX_RETRIES, retries, shared);
+    }
+    if (OVS_UNLIKELY(done < n)) {
+        tx_event(slot, (why == VHOST_R_STOPPED ? TX_DROP_DOWN
+                        : TX_DROP_FULL), n - done, shared);
+    }
+}
+
+int
+netdev_vhost_send(struct netdev *netdev, int qid,
+                  struct dp_packet_batch *batch, bool concurrent_txq)
+{
+    struct netdev_vhost *dev = netdev_vhost_cast(netdev);
+    unsigned int n = dp_packet_batch_size(batch);
+    struct dp_packet **pkts = batch->packets;
+    struct tx_slot *slot;
+    bool active;
+
+    if (OVS_UNLIKELY(!dev->n_slots)) {
+        packet_pool_free(pkts, n);
+        return 0;
+    }
+    slot = dev->slots[(unsigned int) qid % dev->n_slots];
+    atomic_read_relaxed(&dev->active, &active);
+    if (OVS_UNLIKELY(!active || !slot->sender)) {
+        tx_event(slot, TX_DROP_DOWN, n, concurrent_txq);
+    } else {
+        /* Batches have no bound in some versions. */
+        for (unsigned int i = 0; i < n; i += VHOST_BURST) {
+            unsigned int chunk = MIN(n - i, VHOST_BURST);
+
+            if (OVS_LIKELY(!concurrent_txq)) {
+                tx_burst(dev, slot, pkts + i, chunk, false);
+            } else {
+                tx_burst(dev, slot, pkts + i, chunk, true);
+            }
+        }
+    }
+    packet_pool_free(pkts, n);
+    return 0;
+}

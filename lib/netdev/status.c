@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * The Interface's status column: names and values for programs, the stock
+ * ports' where those have them.  What a person reads is in unixctl.c.
+ */
+
+#include <config.h>
+
+#include "private.h"
+
+#include <inttypes.h>
+
+#include "smap.h"
+
+/* "status" means what it means for the stock ports: "connected" once the guest
+ * has rings to send to.  "state" is finer. */
+static void
+add_status(const struct netdev_vhost *dev, const struct vhost_port_info *info,
+           struct smap *args)
+{
+    smap_add(args, "status", (info->state == VHOST_S_READY
+                              ? "connected" : "disconnected"));
+    smap_add(args, "state", vhost_state_to_string(info->state));
+    if (info->path[0]) {
+        smap_add(args, "socket", info->path);
+    }
+    if (info->error[0]) {
+        smap_add(args, "error", info->error);
+    }
+    if (info->state == VHOST_S_READY && !dev->pool) {
+        smap_add(args, "pool_error", "no memory for packets");
+    }
+    if (info->state != VHOST_S_READY) {
+        return;
+    }
+
+    smap_add_format(args, "features", "0x%016"PRIx64, info->features);
+    if (info->mtu) {
+        smap_add_format(args, "mtu", "%d", info->mtu);
+    }
+    if (info->numa >= 0) {
+        smap_add_format(args, "numa", "%d", info->numa);
+    }
+    smap_add_format(args, "num_of_vrings", "%u", info->n_vrings);
+    for (unsigned int i = 0; i < info->n_vrings; i++) {
+        struct vhost_vring_info vring;
+
+        if (vhost_port_get_vring(dev->port, i, &vring)) {
+            smap_add_nocopy(args, xasprintf("vring_%u_size", i),
+                            xasprintf("%"PRIu32, vring.size));
+        }
+    }
+}
+
+int
+netdev_vhost_get_status(const struct netdev *netdev, struct smap *args)
+{
+    struct netdev_vhost *dev = netdev_vhost_cast(netdev);
+    struct vhost_port_info info;
+
+    ovs_mutex_lock(&dev->mutex);
+    smap_add(args, "mode", dev->role == VHOST_CLIENT ? "client" : "server");
+    if (dev->config_error) {
+        smap_add(args, "config_error", dev->config_error);
+    }
+    if (dev->ignored) {
+        smap_add(args, "ignored_options", dev->ignored);
+    }
+    if (dev->port) {
+        vhost_port_get_info(dev->port, &info);
+        add_status(dev, &info, args);
+    } else {
+        smap_add(args, "status", "disconnected");
+    }
+    ovs_mutex_unlock(&dev->mutex);
+    return 0;
+}

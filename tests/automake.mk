@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) 2026 The ovs-vhost authors.
+#
+# What "make check" runs: unit tests of lib/vhost, and an autotest suite for the
+# plugin in a switch.
+#
+# A unit test tests/unit/test-NAME.c is added to unit_tests and nowhere else; if
+# it has more than the one source file, tests_unit_test_NAME_SOURCES names them.
+# A file of the suite is added to TESTSUITE_AT and included by testsuite.at.
+
+unit_tests = \
+	tests/unit/test-faults \
+	tests/unit/test-hostile \
+	tests/unit/test-protocol \
+	tests/unit/test-ring \
+	tests/unit/test-stop \
+	tests/unit/test-transport
+
+# What unit tests share.
+check_LIBRARIES += tests/unit/libunit.a
+tests_unit_libunit_a_SOURCES = \
+	tests/unit/frontend.c \
+	tests/unit/frontend.h \
+	tests/unit/harness.c \
+	tests/unit/harness.h \
+	tests/unit/rig.c \
+	tests/unit/rig.h
+
+check_PROGRAMS += $(unit_tests)
+TESTS += $(unit_tests)
+
+TESTSUITE_AT = \
+	tests/testsuite.at \
+	tests/plugin.at \
+	tests/vhost-macros.at
+
+EXTRA_DIST += \
+	$(TESTSUITE_AT) \
+	tests/atlocal.in
+DISTCLEANFILES += tests/atconfig tests/atlocal
+
+if WITH_OVS
+if !COMPAT_CHECK
+# Plugins for tests of the loader.
+check_PROGRAMS += \
+	tests/plugins/dummy.so \
+	tests/plugins/failing.so \
+	tests/plugins/no-descriptor.so \
+	tests/plugins/wrong-abi.so
+tests_plugins_dummy_so_SOURCES = tests/plugins/dummy.c
+tests_plugins_dummy_so_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+tests_plugins_dummy_so_CFLAGS = $(PLUGIN_CFLAGS)
+tests_plugins_dummy_so_LDFLAGS = $(LINK_SHARED)
+tests_plugins_dummy_so_LDADD =
+tests_plugins_failing_so_SOURCES = tests/plugins/failing.c
+tests_plugins_failing_so_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+tests_plugins_failing_so_CFLAGS = $(PLUGIN_CFLAGS)
+tests_plugins_failing_so_LDFLAGS = $(LINK_SHARED)
+tests_plugins_failing_so_LDADD =
+tests_plugins_no_descriptor_so_SOURCES = tests/plugins/no-descriptor.c
+tests_plugins_no_descriptor_so_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+tests_plugins_no_descriptor_so_CFLAGS = $(PLUGIN_CFLAGS)
+tests_plugins_no_descriptor_so_LDFLAGS = $(LINK_SHARED)
+tests_plugins_no_descriptor_so_LDADD =
+tests_plugins_wrong_abi_so_SOURCES = tests/plugins/wrong-abi.c
+tests_plugins_wrong_abi_so_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+tests_plugins_wrong_abi_so_CFLAGS = $(PLUGIN_CFLAGS)
+tests_plugins_wrong_abi_so_LDFLAGS = $(LINK_SHARED)
+tests_plugins_wrong_abi_so_LDADD =
+
+$(tests_plugins_dummy_so_OBJECTS): | $(OVS_TREE)
+$(tests_plugins_failing_so_OBJECTS): | $(OVS_TREE)
+$(tests_plugins_no_descriptor_so_OBJECTS): | $(OVS_TREE)
+$(tests_plugins_wrong_abi_so_OBJECTS): | $(OVS_TREE)
+
+# The suite uses macros of the Open vSwitch tree and so depends on its version.
+# That is why it is not part of the distribution.  This project's tests/ has to
+# come first, for package.m4.
+TESTSUITE = tests/testsuite
+AUTOTEST = $(AUTOM4TE) --no-cache --language=autotest
+
+tests/package.m4: $(top_srcdir)/configure.ac
+	$(AM_V_GEN)$(MKDIR_P) tests && { \
+	    echo 'm4_define([AT_PACKAGE_NAME],[$(PACKAGE_NAME)])' && \
+	    echo 'm4_define([AT_PACKAGE_TARNAME],[$(PACKAGE_TARNAME)])' && \
+	    echo 'm4_define([AT_PACKAGE_VERSION],[$(PACKAGE_VERSION)])' && \
+	    echo 'm4_define([AT_PACKAGE_STRING],[$(PACKAGE_STRING)])' && \
+	    echo 'm4_define([AT_PACKAGE_BUGREPORT],[$(PACKAGE_BUGREPORT)])' && \
+	    echo 'm4_define([AT_PACKAGE_URL],[$(PACKAGE_URL)])'; } > $@
+
+$(TESTSUITE): tests/package.m4 $(TESTSUITE_AT)
+	$(AM_V_GEN)$(AUTOTEST) -I tests -I '$(srcdir)' -I '$(OVS_SRCDIR)' \
+		-o $@.tmp '$(srcdir)/tests/testsuite.at' && mv $@.tmp $@
+CLEANFILES += $(TESTSUITE) tests/package.m4
+
+# Own programs first, then those of the tree.
+AUTOTEST_PATH = $(OVS_BUILDDIR)/vswitchd:$(OVS_BUILDDIR)/ovsdb:$(OVS_BUILDDIR)/utilities:$(OVS_BUILDDIR)/tests
+TESTSUITEFLAGS = -j2
+
+# "make check TESTSUITEFLAGS='-j2 -k plugin'" and so on.
+CHECK_LOCAL += check-testsuite
+check-testsuite: $(TESTSUITE) tests/atlocal $(check_PROGRAMS) $(plugin_PROGRAMS)
+	$(SHELL) '$(TESTSUITE)' -C tests AUTOTEST_PATH='$(AUTOTEST_PATH)' \
+		$(TESTSUITEFLAGS) </dev/null
+
+CLEAN_LOCAL += clean-testsuite
+clean-testsuite:
+	rm -rf tests/testsuite.dir tests/testsuite.log
+endif !COMPAT_CHECK
+endif WITH_OVS
+
+EXTRA_DIST += \
+	tests/plugins/dummy.c \
+	tests/plugins/failing.c \
+	tests/plugins/no-descriptor.c \
+	tests/plugins/wrong-abi.c
