@@ -29,6 +29,10 @@ tests_unit_libunit_a_SOURCES = \
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 
+# To build them without running them.
+PHONY += unit-tests
+unit-tests: $(unit_tests)
+
 TESTSUITE_AT = \
 	tests/testsuite.at \
 	tests/plugin.at \

@@ -373,7 +373,7 @@ change_path(struct netdev_vhost *dev, const char *path)
 
     if (nullable_string_is_equal(path, dev->path)) {
         /* In use. */
-    } else if (vhost_port_set_path(dev->port, path ? path : "", &why)) {
+    } else if (vhost_port_set_path(dev->port, path, &why)) {
         reason = xasprintf("vhost-server-path stays %s: %s",
                            dev->path ? dev->path : "unset",
                            why ? why : "not usable");
@@ -642,13 +642,12 @@ static void
 update_unlink(struct netdev_vhost *dev, const struct vhost_port_info *info)
     OVS_REQUIRES(dev->mutex)
 {
-    bool ours = (dev->role == VHOST_SERVER && !info->error[0]
-                 && info->state != VHOST_S_IDLE);
+    bool ours = info->listening;
 
     if (ours && !dev->unlink) {
         dev->unlink = xstrdup(info->path);
         fatal_signal_add_file_to_unlink(dev->unlink);
-    } else if (!ours && dev->unlink && info->state == VHOST_S_WAITING) {
+    } else if (!ours && dev->unlink) {
         fatal_signal_remove_file_to_unlink(dev->unlink);
         free(dev->unlink);
         dev->unlink = NULL;

@@ -233,18 +233,6 @@ tx_event(struct tx_slot *slot, enum tx_event event, uint64_t n, bool shared)
     counter_add(&slot->events[event], n, shared);
 }
 
-/* Takes back all packets of 'b' from 'n' on: commit will hand over only those
- * before, and the buffers of the rest stay available. */
-static void
-tx_cut(struct vhost_burst *b, unsigned int n)
-{
-    b->n = n;
-    b->n_used = 0;
-    for (unsigned int i = 0; i < n; i++) {
-        b->n_used += b->pkts[i].n_buffers;
-    }
-}
-
 /* Fills and commits the 'n' packets that 'b' has room for.  Returns how many
  * of 'pkts' were dealt with, that is, sent or dropped: fewer than 'n' if one
  * of them cannot be sent to this guest, which is only known here, since
@@ -273,7 +261,7 @@ tx_fill(const struct netdev_vhost *dev, struct tx_slot *slot,
         if (OVS_UNLIKELY(!offload_to_guest(pkts[i], &b->pkts[i].hdr, features,
                                            dev->mtu))) {
             tx_event(slot, TX_DROP_HWOL, 1, shared);
-            tx_cut(b, i++);
+            vhost_burst_cut(b, i++);
             break;
         }
         vhost_burst_write(b, i, data);

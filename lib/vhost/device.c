@@ -373,7 +373,7 @@ ring_begin(struct vhost_ring *ring, struct vhost_vring *vr)
     atomic_store_explicit(&st->reported, false, memory_order_relaxed);
     st->signalled = false;
     ring->fresh = false;
-    vhost_port_set_error(ring->port, NULL);
+    vhost_port_clear_error(ring->port);
 
     /* A call may have been lost with the connection before this one. */
     if (vr->callfd >= 0) {
@@ -420,8 +420,8 @@ ring_describe(struct vhost_ring *ring)
     ring->st.hit = NULL;
     if (!translate_ring(ring, port->mem, vr)) {
         /* The memory map changed and its memory is not there any more. */
-        vhost_port_set_error(port, "vring %u is outside the new guest memory",
-                             ring->idx);
+        vhost_port_set_error(port, VHOST_LOG_WARN, "vring %u is outside the "
+                             "new guest memory", ring->idx);
         free(vr);
         return;
     }
@@ -564,7 +564,8 @@ static int
 device_numa(const struct vhost_port *port)
 {
     for (unsigned int i = 0; i < port->info.n_vrings; i++) {
-        const struct vhost_vring *vr = port->rings[i] ? port->rings[i]->vr : NULL;
+        const struct vhost_ring *ring = port->rings[i];
+        const struct vhost_vring *vr = ring ? ring->vr : NULL;
 
         for (unsigned int k = 0; vr && k < port->mem->n_regions; k++) {
             const struct vhost_region *r = &port->mem->regions[k];
@@ -648,8 +649,8 @@ report_broken(struct vhost_ring *ring)
     struct vring_state *st = &ring->st;
 
     atomic_store(&st->reported, true);
-    vhost_port_set_error(ring->port, "vring %u stopped: guest error %s "
-                         "(0x%llx, 0x%llx)", ring->idx,
+    vhost_port_set_error(ring->port, VHOST_LOG_WARN, "vring %u stopped: guest "
+                         "error %s (0x%llx, 0x%llx)", ring->idx,
                          vhost_counter_to_string(st->error),
                          (unsigned long long int) st->error_values[0],
                          (unsigned long long int) st->error_values[1]);

@@ -58,29 +58,41 @@ vhost_port_log(const struct vhost_port *port, enum vhost_log_level level,
     va_end(args);
 }
 
-void
-vhost_port_set_error(struct vhost_port *port, const char *format, ...)
+/* Returns true if 'error' is not the one that was set already. */
+static bool
+replace_error(struct vhost_port *port, const char *error)
 {
-    char error[sizeof port->info.error] = "";
     bool news;
 
-    if (format) {
-        va_list args;
-
-        va_start(args, format);
-        vsnprintf(error, sizeof error, format, args);
-        va_end(args);
-    }
     pthread_mutex_lock(&port->mutex);
-    news = strcmp(error, port->info.error) != 0;
-    memcpy(port->info.error, error, sizeof error);
+    news = strcmp(error, port->info.error);
+    snprintf(port->info.error, sizeof port->info.error, "%s", error);
     pthread_mutex_unlock(&port->mutex);
     if (news) {
-        if (format) {
-            vhost_port_log(port, VHOST_LOG_WARN, "%s", error);
-        }
         vhost_port_changed(port, VHOST_CHANGE_STATUS);
     }
+    return news;
+}
+
+void
+vhost_port_set_error(struct vhost_port *port, enum vhost_log_level level,
+                     const char *format, ...)
+{
+    char error[sizeof port->info.error];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(error, sizeof error, format, args);
+    va_end(args);
+    if (replace_error(port, error)) {
+        vhost_port_log(port, level, "%s", error);
+    }
+}
+
+void
+vhost_port_clear_error(struct vhost_port *port)
+{
+    replace_error(port, "");
 }
 
 static void
@@ -172,7 +184,12 @@ change_path(struct vhost_port *port, const char *path)
     pthread_mutex_lock(&port->mutex);
     snprintf(port->info.path, sizeof port->info.path, "%s", path);
     pthread_mutex_unlock(&port->mutex);
-    vhost_transport_start(port);
+    if (*path) {
+        vhost_transport_start(port);
+    } else {
+        vhost_port_clear_error(port);
+        vhost_port_set_state(port, VHOST_S_IDLE);
+    }
 }
 
 static void
@@ -393,15 +410,16 @@ vhost_port_destroy(struct vhost_port *port)
 int
 vhost_port_set_path(struct vhost_port *port, const char *path, char **errorp)
 {
-    struct vhost_op op = { .type = VHOST_OP_PATH, .path = path };
-    int error = vhost_transport_check_path(path, errorp);
+    struct vhost_op op = { .type = VHOST_OP_PATH };
+    int error = path ? vhost_transport_check_path(path, errorp) : 0;
     bool same;
 
     if (error) {
         return error;
     }
+    op.path = path ? path : "";
     pthread_mutex_lock(&port->mutex);
-    same = !strcmp(port->info.path, path);
+    same = !strcmp(port->info.path, op.path);
     pthread_mutex_unlock(&port->mutex);
     if (!same) {
         submit_op(port, &op);

@@ -29,8 +29,8 @@
 #include "vring.h"
 #include "wire.h"
 
-/* A vring as the front end set it up; see struct vhost_vring for what the packet
- * code gets of it. */
+/* A vring as the front end set it up; see struct vhost_vring for what the
+ * packet code gets of it. */
 struct vhost_ring {
     struct vhost_port *port;
     unsigned int idx;
@@ -47,7 +47,7 @@ struct vhost_ring {
 
     /* Derived. */
     struct vring_state st;
-    struct vhost_vring *vr;           /* NULL: not running.  Ours to change only
+    struct vhost_vring *vr;     /* NULL: not running.  Ours to change only
                                  * while no gate shows it. */
     struct vhost_rxq rxq;       /* Odd rings. */
     struct vhost_source kick;   /* Watched while the ring is drained. */
@@ -187,10 +187,11 @@ void vhost_port_log(const struct vhost_port *, enum vhost_log_level,
                     const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Sets the text that status shows, and logs it if it is news.  NULL clears
- * it. */
-void vhost_port_set_error(struct vhost_port *, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Sets the text that status shows, and logs it if it is news. */
+void vhost_port_set_error(struct vhost_port *, enum vhost_log_level,
+                          const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void vhost_port_clear_error(struct vhost_port *);
 
 /* Notes that the owner has to hear of 'changes', a mask of enum
  * vhost_change. */

@@ -319,7 +319,8 @@ split_peek_one(struct vhost_vring *vr, struct vhost_burst *b, uint16_t head)
 }
 
 unsigned int
-vring_split_peek(struct vhost_vring *vr, struct vhost_burst *b, unsigned int max)
+vring_split_peek(struct vhost_vring *vr, struct vhost_burst *b,
+                 unsigned int max)
 {
     uint16_t pos = atomic_load_explicit(&vr->st->last_avail,
                                         memory_order_relaxed);
@@ -419,7 +420,8 @@ split_advance(struct vhost_vring *vr, unsigned int n)
 }
 
 void
-vring_split_complete(struct vhost_vring *vr, struct vhost_burst *b, unsigned int n)
+vring_split_complete(struct vhost_vring *vr, struct vhost_burst *b,
+                     unsigned int n)
 {
     if (!n) {
         return;
@@ -439,7 +441,8 @@ vring_split_complete(struct vhost_vring *vr, struct vhost_burst *b, unsigned int
 /* Divides the pieces of packet 'p', the burst's last, into those that hold the
  * header and those that hold the frame. */
 static enum walk
-split_cut_header(struct vhost_vring *vr, struct vhost_burst *b, struct vhost_pkt *p)
+split_cut_header(struct vhost_vring *vr, struct vhost_burst *b,
+                 struct vhost_pkt *p)
 {
     unsigned int left = vr->hdr_len;
     unsigned int i = p->first;

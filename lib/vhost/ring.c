@@ -142,6 +142,14 @@ vhost_sender_commit(struct vhost_sender *s, struct vhost_burst *b,
     sender_leave(s, b->vr, concurrent);
 }
 
+void
+vhost_burst_cut(struct vhost_burst *b, unsigned int n)
+{
+    while (b->n > n) {
+        b->n_used -= b->pkts[--b->n].n_buffers;
+    }
+}
+
 uint64_t
 vhost_burst_features(const struct vhost_burst *b)
 {

@@ -127,6 +127,10 @@ unsigned int vhost_sender_reserve(struct vhost_sender *, struct vhost_burst *b,
 void vhost_sender_commit(struct vhost_sender *, struct vhost_burst *b,
                          bool concurrent);
 
+/* Takes the packets from 'n' on out of 'b', between reserve and commit: their
+ * buffers stay in the ring.  commit() is due even if nothing is left. */
+void vhost_burst_cut(struct vhost_burst *b, unsigned int n);
+
 /* Features negotiated by the guest whose burst 'b' is (bits VIRTIO_NET_F_*).
  * Like vhost_burst_vring(), only between the two calls. */
 uint64_t vhost_burst_features(const struct vhost_burst *b);

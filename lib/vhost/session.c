@@ -620,8 +620,8 @@ answer(struct vhost_port *port, vhost_result result, struct reply *reply)
                               result);
             return;
         }
-        vhost_port_set_error(port, "%s refused: %s", message_name(port),
-                             result);
+        vhost_port_set_error(port, VHOST_LOG_WARN, "%s refused: %s",
+                             message_name(port), result);
         reply->size = 0;
     }
     if (!reply->size && wants_ack(port)) {
@@ -864,8 +864,8 @@ receive_message(struct vhost_port *port)
                 || msg->header.size > max_payload(port)) {
                 vhost_session_end(port, "%s (request %u, flags 0x%x, %u "
                                   "bytes) is not vhost-user",
-                                  message_name(port), msg->header.request, msg->header.flags,
-                                  msg->header.size);
+                                  message_name(port), msg->header.request,
+                                  msg->header.flags, msg->header.size);
                 return false;
             }
             total += msg->header.size;
@@ -935,7 +935,7 @@ vhost_session_start(struct vhost_port *port, int fd)
     release_message(port);
     vhost_port_log(port, VHOST_LOG_INFO, "front end connected (pid %ld)",
                    (long int) cred.pid);
-    vhost_port_set_error(port, NULL);
+    vhost_port_clear_error(port);
     vhost_port_set_state(port, VHOST_S_CONNECTED);
     error = vhost_source_add(port->loop, &port->sock, EPOLLIN);
     if (error) {
@@ -956,7 +956,7 @@ vhost_session_end(struct vhost_port *port, const char *format, ...)
         va_start(args, format);
         vsnprintf(reason, sizeof reason, format, args);
         va_end(args);
-        vhost_port_set_error(port, "disconnected: %s", reason);
+        vhost_port_set_error(port, VHOST_LOG_WARN, "disconnected: %s", reason);
         pthread_mutex_lock(&port->mutex);
         port->info.n_protocol_errors++;
         pthread_mutex_unlock(&port->mutex);

@@ -136,7 +136,9 @@ try_connect(struct vhost_port *port)
         vhost_session_start(port, fd);
         return;
     }
-    vhost_port_set_error(port, "cannot connect to %s: %s%s", port->info.path,
+    vhost_port_set_error(port, (errno == ENOENT || errno == ECONNREFUSED
+                                ? VHOST_LOG_INFO : VHOST_LOG_WARN),
+                         "cannot connect to %s: %s%s", port->info.path,
                          strerror(errno),
                          errno == ENOENT
                          ? " (waiting for the front end to create it)"
@@ -204,8 +206,9 @@ clear_path(struct vhost_port *port)
         return true;            /* bind() will tell. */
     }
     if (!S_ISSOCK(st.st_mode)) {
-        vhost_port_set_error(port, "cannot listen on %s: there is a file that "
-                             "is not a socket", port->info.path);
+        vhost_port_set_error(port, VHOST_LOG_WARN, "cannot listen on %s: "
+                             "there is a file that is not a socket",
+                             port->info.path);
         return false;
     }
     fd = stream_socket();
@@ -215,8 +218,8 @@ clear_path(struct vhost_port *port)
         close(fd);
     }
     if (live) {
-        vhost_port_set_error(port, "cannot listen on %s: another process "
-                             "is using it", port->info.path);
+        vhost_port_set_error(port, VHOST_LOG_WARN, "cannot listen on %s: "
+                             "another process is using it", port->info.path);
         return false;
     }
     vhost_port_log(port, VHOST_LOG_INFO, "removing stale socket %s",
@@ -233,8 +236,8 @@ accept_front_end(struct vhost_port *port)
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE) {
             /* Would come back at once: close, and listen again later. */
-            vhost_port_set_error(port, "cannot accept a connection: %s",
-                                 strerror(errno));
+            vhost_port_set_error(port, VHOST_LOG_WARN, "cannot accept a "
+                                 "connection: %s", strerror(errno));
             vhost_source_remove(port->loop, &port->listener);
             retry_later(port);
         }
@@ -251,6 +254,16 @@ front_end_is_gone(const struct vhost_port *port)
     struct pollfd pfd = { .fd = port->sock_fd };
 
     return poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR);
+}
+
+/* Says whether the socket's file is there and ours. */
+static void
+set_listening(struct vhost_port *port, bool listening)
+{
+    pthread_mutex_lock(&port->mutex);
+    port->info.listening = listening;
+    pthread_mutex_unlock(&port->mutex);
+    vhost_port_changed(port, VHOST_CHANGE_STATUS);
 }
 
 /* Somebody connects. */
@@ -282,7 +295,7 @@ accept_ready(struct vhost_source *source, uint32_t events)
 static void
 listen_failed(struct vhost_port *port, const char *what)
 {
-    vhost_port_set_error(port, "cannot listen on %s: %s: %s",
+    vhost_port_set_error(port, VHOST_LOG_WARN, "cannot listen on %s: %s: %s",
                          port->info.path, what, strerror(errno));
     if (port->listen_fd >= 0) {
         close(port->listen_fd);
@@ -323,8 +336,9 @@ try_listen(struct vhost_port *port)
         listen_failed(port, "epoll");
         return;
     }
+    set_listening(port, true);
     vhost_port_log(port, VHOST_LOG_INFO, "listening on %s", port->info.path);
-    vhost_port_set_error(port, NULL);
+    vhost_port_clear_error(port);
 }
 
 static void
@@ -344,6 +358,7 @@ stop_listening(struct vhost_port *port)
         unlink(port->info.path);
     }
     port->bound = false;
+    set_listening(port, false);
 }
 
 /* Both. */

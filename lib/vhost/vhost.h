@@ -119,9 +119,9 @@ enum vhost_change {
 };
 
 struct vhost_port_ops {
-    /* 'what' is a nonempty mask of enum vhost_change.  May be NULL.  Runs on the event
+    /* 'what' is a nonempty mask of enum vhost_change.  Runs on the event
      * thread.  Calls are coalesced: however fast a guest toggles, a port's
-     * owner hears of it at most about 100 times a second. */
+     * owner hears of it at most about 100 times a second.  May be NULL. */
     void (*changed)(void *aux, unsigned int what);
 };
 
@@ -162,9 +162,9 @@ int vhost_port_create(struct vhost_loop *, const struct vhost_port_config *,
  * Control threads.  Waits for the event thread. */
 void vhost_port_destroy(struct vhost_port *);
 
-/* Gives 'port' another socket path; the front end on the old one is
- * disconnected.  Errors as for vhost_port_create(), on which the old path
- * stays in use.  A path equal to the current one changes nothing.
+/* Gives 'port' another socket path, or none (NULL); the front end on the old
+ * one is disconnected.  Errors as for vhost_port_create(), on which the old
+ * path stays in use.  A path equal to the current one changes nothing.
  *
  * Control threads.  Waits for the event thread. */
 int vhost_port_set_path(struct vhost_port *, const char *path, char **errorp);
@@ -252,6 +252,7 @@ struct vhost_port_info {
     enum vhost_state state;
     char path[VHOST_PATH_MAX + 1];
     char error[256];            /* Why not connected or ready; "" if fine. */
+    bool listening;             /* The socket's file is this port's own. */
     uint64_t features;          /* Negotiated; 0 before SET_FEATURES. */
     uint64_t protocol_features; /* Negotiated. */
     uint64_t offered_features;

@@ -139,7 +139,8 @@ vring_count(struct vring_state *st, enum vhost_counter c, uint64_t n)
 
 /* Marks the ring broken by its guest: it stops until the guest resets it.
  * 'v0' and 'v1' go to the log.  Only inside the gate. */
-void vring_break(struct vhost_vring *, enum vhost_counter, uint64_t v0, uint64_t v1);
+void vring_break(struct vhost_vring *, enum vhost_counter, uint64_t v0,
+                 uint64_t v1);
 
 /* Finds where the guest's bytes at 'addr' are.  '*len' is how many are wanted
  * and becomes how many of them there are in one piece, > 0.  Returns NULL if

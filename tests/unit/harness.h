@@ -58,8 +58,10 @@ void test_part(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #define CHECK_OP_(A, OP, B)                                             \
     do {                                                                \
-        long long int a_ = (long long int) (A);                         \
-        long long int b_ = (long long int) (B);                         \
+        __typeof__(A) a__ = (A);                                        \
+        __typeof__(B) b__ = (B);                                        \
+        long long int a_ = (long long int) a__;                         \
+        long long int b_ = (long long int) b__;                         \
         if (!(a_ OP b_)) {                                              \
             test_fail(__FILE__, __LINE__,                               \
                       "%s (%lld, %#llx) %s %s (%lld, %#llx) is false",  \
