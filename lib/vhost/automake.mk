@@ -6,6 +6,8 @@
 
 vhost_sources = \
 	lib/vhost/device.c \
+	lib/vhost/dispose.c \
+	lib/vhost/dispose.h \
 	lib/vhost/gate.h \
 	lib/vhost/loop.c \
 	lib/vhost/loop.h \

@@ -162,7 +162,12 @@ translate_ring(const struct vhost_ring *ring, const struct vhost_mem *mem,
                                     vring_split_avail_len(size, true));
     vr->used = vhost_mem_from_user(mem, a->used,
                                    vring_split_used_len(size, true));
-    return vr->desc && vr->avail && vr->used;
+
+    /* The front end's addresses are aligned; where its memory starts in the
+     * file may not be. */
+    return (vr->desc && vr->avail && vr->used
+            && !((uintptr_t) vr->desc & 15) && !((uintptr_t) vr->avail & 1)
+            && !((uintptr_t) vr->used & 3));
 }
 
 vhost_result
@@ -234,27 +239,19 @@ vhost_device_get_vring_base(struct vhost_port *port, unsigned int idx,
     return NULL;
 }
 
-/* Checks that 'fd' may take part in notification. */
-static vhost_result
-check_eventfd(int fd)
-{
-    return fd < 0 || vhost_is_eventfd(fd) ? NULL
-           : "a descriptor that is no eventfd";
-}
-
 /* Puts 'fd' in the place of '*slot' if it is fit for that. */
 static vhost_result
 replace_eventfd(const struct vhost_ring *ring, int *slot, int fd)
 {
-    vhost_result result = ring ? check_eventfd(fd) : "no such vring";
-
-    if (result) {
-        close_fd(&fd);
-    } else {
-        close_fd(slot);
-        *slot = fd;
+    if (!ring) {
+        return "no such vring";
     }
-    return result;
+    if (fd >= 0 && !vhost_is_eventfd(fd)) {
+        return "a descriptor that is no eventfd";
+    }
+    close_fd(slot);
+    *slot = fd;
+    return NULL;
 }
 
 vhost_result
@@ -474,12 +471,21 @@ drain_expired(struct vhost_timer *timer)
                                                  drain_timer);
     int64_t now = vhost_now_ms();
     bool more = false;
+    bool drained = false;
 
-    for (unsigned int i = 1; i < port->max_vrings; i += 2) {
-        struct vhost_ring *ring = port->rings[i];
+    /* One ring in each visit, however many there are. */
+    for (unsigned int i = 0; i < port->max_vrings; i += 2) {
+        unsigned int idx = (port->drain_next + i) % port->max_vrings | 1;
+        struct vhost_ring *ring = port->rings[idx];
 
-        if (needs_drain(ring)) {
-            more |= now < ring->drain_after || ring_drain(ring);
+        if (!needs_drain(ring)) {
+            continue;
+        }
+        if (drained || now < ring->drain_after) {
+            more = true;
+        } else if (ring_drain(ring)) {
+            port->drain_next = idx + 1;
+            drained = more = true;
         }
     }
     if (more) {

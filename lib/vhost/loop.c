@@ -212,22 +212,22 @@ vhost_timer_cancel(struct vhost_timer *timer)
 }
 
 void
-vhost_task_post(struct vhost_loop *loop, struct vhost_task *task)
+vhost_task_post_locked(struct vhost_loop *loop, struct vhost_task *task)
 {
-    bool post;
-
-    if (atomic_load_explicit(&task->posted, memory_order_relaxed)) {
-        return;
-    }
-    pthread_mutex_lock(&loop->mutex);
-    post = !atomic_exchange(&task->posted, true);
-    if (post) {
+    /* No look at 'posted' before the mutex: what the caller has written has to
+     * be visible to a task that is just being run. */
+    if (!atomic_exchange(&task->posted, true)) {
         TAILQ_INSERT_TAIL(&loop->tasks, task, node);
-    }
-    pthread_mutex_unlock(&loop->mutex);
-    if (post) {
         loop_wake(loop);
     }
+}
+
+void
+vhost_task_post(struct vhost_loop *loop, struct vhost_task *task)
+{
+    pthread_mutex_lock(&loop->mutex);
+    vhost_task_post_locked(loop, task);
+    pthread_mutex_unlock(&loop->mutex);
 }
 
 void

@@ -90,8 +90,10 @@ void vhost_timer_set(struct vhost_loop *, struct vhost_timer *,
                      int64_t when_ms);
 void vhost_timer_cancel(struct vhost_timer *);
 
-/* Any thread, polling ones included: never blocks on a peer. */
+/* Any thread, polling ones included: never blocks on a peer.  The second one
+ * is for callers that hold loop->mutex. */
 void vhost_task_post(struct vhost_loop *, struct vhost_task *);
+void vhost_task_post_locked(struct vhost_loop *, struct vhost_task *);
 
 /* Takes back a task that may be posted.  Event thread only. */
 void vhost_task_cancel(struct vhost_loop *, struct vhost_task *);

@@ -29,6 +29,12 @@
 #include <numaif.h>
 #endif
 
+/* Address space is finite, and sparse files cost a front end nothing: bytes
+ * that one table, and all of them together, may map. */
+#define MAX_TABLE (16ULL << 40)
+#define MAX_ALL (64ULL << 40)
+static _Atomic uint64_t mapped;
+
 /* A sentence for the caller of vhost_mem_create(). */
 static char *__attribute__((format(printf, 1, 2)))
 sentence(const char *format, ...)
@@ -60,12 +66,19 @@ ranges_meet(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 static char *
 check_table(const struct vhost_wire_region r[], unsigned int n)
 {
+    uint64_t total = 0;
+
     for (unsigned int i = 0; i < n; i++) {
         if (!r[i].size || sum_wraps(r[i].guest_addr, r[i].size)
             || sum_wraps(r[i].user_addr, r[i].size)
             || sum_wraps(r[i].mmap_offset, r[i].size)) {
             return sentence("memory region %u has impossible bounds", i);
         }
+        if (r[i].size > MAX_TABLE - total) {
+            return sentence("memory regions of more than %llu TiB",
+                            MAX_TABLE >> 40);
+        }
+        total += r[i].size;
         for (unsigned int j = 0; j < i; j++) {
             if (ranges_meet(r[i].guest_addr, r[i].size,
                             r[j].guest_addr, r[j].size)
@@ -109,6 +122,12 @@ find_mapping(const struct vhost_mem *old, const struct stat *st,
     return NULL;
 }
 
+bool
+vhost_mem_is_shared_memory(int fd)
+{
+    return fcntl(fd, F_GET_SEALS) >= 0;
+}
+
 /* Finds the page size of 'fd' and checks that the file is fit to be guest
  * memory and holds 'r'. */
 static char *
@@ -116,9 +135,8 @@ check_file(int fd, const struct vhost_wire_region *r, unsigned int i,
            struct stat *st, size_t *page_size)
 {
     struct statfs fs;
-    int seals = fcntl(fd, F_GET_SEALS);
 
-    if (seals < 0) {
+    if (!vhost_mem_is_shared_memory(fd)) {
         return sentence("memory region %u is not in shared memory (memfd, "
                         "tmpfs or hugetlbfs)", i);
     }
@@ -129,15 +147,10 @@ check_file(int fd, const struct vhost_wire_region *r, unsigned int i,
     *page_size = fs.f_type == HUGETLBFS_MAGIC ? fs.f_bsize
                                               : sysconf(_SC_PAGESIZE);
 
-    /* The front end may truncate later: refuse it that, if it lets us, and
-     * look at the size only then. */
-    if (!(seals & F_SEAL_SHRINK)) {
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK);
-        if (fstat(fd, st)) {
-            return sentence("memory region %u: fstat failed (%s)", i,
-                            strerror(errno));
-        }
-    }
+    /* The front end may truncate later, which sigbus.c survives.  F_ADD_SEALS
+     * would prevent it where the file allows that, but takes the inode's lock,
+     * which the front end can hold for as long as it likes: by a write(2) from
+     * memory whose page faults it serves itself. */
     if (st->st_size < 0 || r->mmap_offset + r->size > (uint64_t) st->st_size) {
         return sentence("memory region %u ends beyond its file of %lld bytes",
                         i, (long long int) st->st_size);
@@ -176,9 +189,16 @@ map_region(int fd, const struct vhost_wire_region *r, unsigned int i,
     if (!m) {
         return sentence("out of memory");
     }
+    if (atomic_fetch_add(&mapped, len) > MAX_ALL - len) {
+        atomic_fetch_sub(&mapped, len);
+        free(m);
+        return sentence("all ports together would map more than %llu TiB",
+                        MAX_ALL >> 40);
+    }
     addr = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                 fd, start);
     if (addr == MAP_FAILED) {
+        atomic_fetch_sub(&mapped, len);
         free(m);
         return sentence("memory region %u of %llu bytes: mmap failed (%s)", i,
                         (unsigned long long int) r->size, strerror(errno));
@@ -258,6 +278,7 @@ vhost_mem_unref(struct vhost_mem *mem)
 
         if (atomic_fetch_sub(&m->refs, 1) == 1) {
             munmap(m->addr, m->len);
+            atomic_fetch_sub(&mapped, m->len);
             free(m);
         }
     }

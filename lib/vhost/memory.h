@@ -47,6 +47,10 @@ struct vhost_mem {
     struct vhost_region regions[];  /* Sorted by 'guest_addr', disjoint. */
 };
 
+/* True if 'fd' is fit to be guest memory.  Such files can be closed without
+ * waiting for anybody. */
+bool vhost_mem_is_shared_memory(int fd);
+
 /* Makes a map of the 'n' regions of 'wire', whose memory is in 'fds'.  Regions
  * that 'old' (may be NULL) has too keep their mapping.  May take long: for the
  * worker thread.  Does not close 'fds'.

@@ -77,6 +77,7 @@ vhost_counter_to_string(enum vhost_counter counter)
         [VHOST_C_BAD_LENGTH] = "bad_length",
         [VHOST_C_BAD_DIRECTION] = "bad_direction",
         [VHOST_C_FAULT] = "memory_fault",
+        [VHOST_C_SLOW_CALL] = "slow_call",
         [VHOST_C_TOO_MANY_SEGS] = "too_many_segments",
         [VHOST_C_TOO_BIG] = "too_big_for_guest",
         [VHOST_C_DISCARDED] = "discarded_on_disabled_ring",

@@ -291,12 +291,11 @@ submit_op(struct vhost_port *port, struct vhost_op *op)
 {
     struct vhost_loop *loop = port->loop;
 
+    /* In one go: a request that the event thread finds by chance may end with
+     * the port's being freed, and with it a task that is posted too late. */
     pthread_mutex_lock(&loop->mutex);
     TAILQ_INSERT_TAIL(&port->ops_queue, op, node);
-    pthread_mutex_unlock(&loop->mutex);
-    vhost_task_post(loop, &port->ops_task);
-
-    pthread_mutex_lock(&loop->mutex);
+    vhost_task_post_locked(loop, &port->ops_task);
     while (!op->done) {
         pthread_cond_wait(&loop->done_cond, &loop->mutex);
     }
@@ -352,6 +351,8 @@ init_port(struct vhost_port *port, struct vhost_loop *loop,
     port->info.offered_features = config->features;
     port->info.n_queue_pairs = 1;
     port->info.numa = -1;
+    port->stop_tokens = VHOST_STOPS_AT_ONCE * INT64_C(1000);
+    port->stop_tokens_time = vhost_now_ms();
     if (config->path) {
         snprintf(port->info.path, sizeof port->info.path, "%s", config->path);
     }
@@ -378,9 +379,14 @@ vhost_port_create(struct vhost_loop *loop,
     port = calloc(1, sizeof *port);
     if (port) {
         port->name = strdup(config->name);
+        port->disposal = vhost_disposal_create();
     }
-    if (!port || !port->name) {
-        free(port);
+    if (!port || !port->name || !port->disposal) {
+        if (port) {
+            free(port->name);
+            free(port->disposal);
+            free(port);
+        }
         *errorp = strdup("out of memory");
         return ENOMEM;
     }
@@ -402,6 +408,7 @@ vhost_port_destroy(struct vhost_port *port)
     submit_op(port, &op);
     vhost_device_free(port);
     pthread_mutex_destroy(&port->mutex);
+    vhost_disposal_unref(port->disposal);
     free(port->stop.gates);
     free(port->name);
     free(port);

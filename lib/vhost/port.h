@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "dispose.h"
 #include "loop.h"
 #include "memory.h"
 #include "vhost.h"
@@ -66,6 +67,12 @@ struct vhost_stop {
     void (*done)(struct vhost_port *);
     struct vhost_timer timer;
 };
+
+/* Each stop interrupts every polling thread of the process, so a port may have
+ * only so many: on average this many a second, and this many at once.
+ * Connecting again does not help. */
+#define VHOST_STOPS_PER_SECOND 1000
+#define VHOST_STOPS_AT_ONCE 2000
 
 /* Which gates a change needs closed. */
 #define VHOST_STOP_NOTHING -2
@@ -117,6 +124,8 @@ struct vhost_port {
     const struct vhost_port_ops *ops;
     void *aux;
 
+    struct vhost_disposal *disposal;    /* Closes what a peer gave us. */
+
     pthread_mutex_t mutex;
     struct vhost_port_info info;    /* As shown; some parts live only here. */
 
@@ -161,12 +170,15 @@ struct vhost_port {
 
     /* Device. */
     struct vhost_mem *mem;
-    struct vhost_ring *rings[VHOST_MAX_VRINGS];
+    /* Made at first use, by the event thread or a control thread, and never
+     * removed. */
+    _Atomic(struct vhost_ring *) rings[VHOST_MAX_VRINGS];
     unsigned int n_senders;
     struct vhost_sender *senders;
     struct vhost_stop stop;
     struct vhost_task wake_task;    /* Posted by polling threads. */
     struct vhost_timer drain_timer;
+    unsigned int drain_next;    /* Ring to go on with. */
     _Atomic uint64_t enabled_rings[VHOST_MAX_VRINGS / 64];
 
     /* Announcements to the owner. */
@@ -257,7 +269,7 @@ vhost_result vhost_device_set_vring_base(struct vhost_port *, unsigned int idx,
 vhost_result vhost_device_get_vring_base(struct vhost_port *, unsigned int idx,
                                          uint32_t *base);
 
-/* These take over 'fd' (-1: none), also where they fail. */
+/* These take over 'fd' (-1: none) where they succeed. */
 vhost_result vhost_device_set_vring_kick(struct vhost_port *, unsigned int idx,
                                          int fd);
 vhost_result vhost_device_set_vring_call(struct vhost_port *, unsigned int idx,

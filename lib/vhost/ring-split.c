@@ -531,6 +531,7 @@ vring_split_reserve(struct vhost_vring *vr, struct vhost_burst *b,
                                         memory_order_relaxed);
     unsigned int n_avail = split_available(vr);
     struct walker w = { .vr = vr, .b = b, .write = true };
+    uint32_t too_big = UINT32_MAX;
 
     b->vr = vr;
     b->n = b->n_segs = b->n_used = 0;
@@ -549,10 +550,17 @@ vring_split_reserve(struct vhost_vring *vr, struct vhost_burst *b,
         bool full;
 
         p->len = lens[b->n];
-        result = split_reserve_one(&w, p, pos, n_avail, &full);
+        if (p->len < too_big) {
+            result = split_reserve_one(&w, p, pos, n_avail, &full);
+        } else {
+            result = WALK_NO_ROOM;      /* Not for the one before either. */
+            full = false;
+            p->n_buffers = 0;
+        }
         if (result == WALK_OK && !full) {
             pos += p->n_buffers;
             n_avail -= p->n_buffers;
+            too_big = UINT32_MAX;
             b->n++;
             __builtin_prefetch(b->segs[n_segs].addr, 1);
             continue;
@@ -573,10 +581,11 @@ vring_split_reserve(struct vhost_vring *vr, struct vhost_burst *b,
             vring_count(vr->st, VHOST_C_TOO_BIG, 1);
             p->first = n_segs;
             p->n_segs = p->n_hdr_segs = 0;
+            too_big = p->len;
             b->n++;
             continue;
         }
-        *why = VHOST_R_FULL;
+        *why = full ? VHOST_R_FULL : VHOST_R_OK;    /* Arrays are full. */
         break;
     }
     atomic_store_explicit(&vr->st->backlog, n_avail, memory_order_relaxed);

@@ -8,6 +8,8 @@
 
 #include "ring.h"
 
+#include <time.h>
+
 #include "notify.h"
 #include "port.h"
 #include "vring.h"
@@ -29,13 +31,37 @@ vring_break(struct vhost_vring *vr, enum vhost_counter error, uint64_t v0,
     vhost_port_wake(vr->port);
 }
 
+/* A call takes a microsecond, unless the front end has put so many watches on
+ * the eventfd that the kernel is busy with them for as long as this, in
+ * nanoseconds.  One such call may be a matter of scheduling. */
+#define SLOW_CALL 100000
+#define MAX_SLOW_CALLS 8
+
+static int64_t
+now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
 void
 vring_call(struct vhost_vring *vr)
 {
+    struct vring_state *st = vr->st;
+    int64_t start = now_ns();
+
     if (vhost_notify(vr->callfd)) {
-        vring_count(vr->st, VHOST_C_NOTIFY_ERRORS, 1);
+        vring_count(st, VHOST_C_NOTIFY_ERRORS, 1);
     } else {
-        vring_count(vr->st, VHOST_C_NOTIFICATIONS, 1);
+        vring_count(st, VHOST_C_NOTIFICATIONS, 1);
+    }
+    if (__builtin_expect(now_ns() - start < SLOW_CALL, 1)) {
+        st->n_slow_calls = 0;
+    } else if (++st->n_slow_calls >= MAX_SLOW_CALLS) {
+        vring_break(vr, VHOST_C_SLOW_CALL, now_ns() - start, MAX_SLOW_CALLS);
+        st->n_slow_calls = 0;
     }
 }
 

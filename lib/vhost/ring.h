@@ -53,7 +53,7 @@ struct vhost_pkt {
     uint32_t len;               /* Of the frame in bytes, without header.  0
                                  * if the guest sent nothing but a header. */
     uint16_t first;             /* Its first piece in segs[]. */
-    uint16_t n_segs;            /* 0: to be skipped, already counted. */
+    uint16_t n_segs;            /* 0: to be skipped, counted if 'len' > 0. */
     uint16_t n_hdr_segs;        /* Pieces before 'first' that hold the header
                                  * (towards the guest only). */
     uint16_t n_buffers;         /* Guest's buffers it takes. */
@@ -104,7 +104,8 @@ unsigned int vhost_rxq_backlog(const struct vhost_rxq *);
 
 /* Why reserve() took fewer packets than asked for. */
 enum vhost_reserve {
-    VHOST_R_OK,                 /* It did not. */
+    VHOST_R_OK,                 /* It did not, or just because a burst holds no
+                                 * more: call again for the rest. */
     VHOST_R_FULL,               /* No more buffers in the ring. */
     VHOST_R_STOPPED,            /* No ring to send to, or broken. */
 };

@@ -35,11 +35,6 @@
 /* Messages read from one connection before others get their turn. */
 #define MESSAGES_PER_TURN 32
 
-/* Each stop interrupts every polling thread of the process, so a port may have
- * only so many: on average this many a second, and this many at once. */
-#define STOPS_PER_SECOND 1000
-#define STOPS_AT_ONCE 2000
-
 /* An answer's payload. */
 struct reply {
     union {
@@ -147,6 +142,7 @@ struct mem_job {
     struct vhost_job job;
     struct vhost_port *port;    /* NULL: nobody wants the result. */
     struct vhost_loop *loop;
+    struct vhost_disposal *disposal;
     struct vhost_wire_mem_table table;
     int fds[VHOST_WIRE_MAX_REGIONS];
     struct vhost_mem *old, *new;
@@ -162,8 +158,13 @@ mem_job_work(struct vhost_job *job_)
                                 job->table.n_regions, job->old, &job->error);
     vhost_mem_unref(job->old);
     for (unsigned int i = 0; i < job->table.n_regions; i++) {
-        close(job->fds[i]);
+        if (vhost_mem_is_shared_memory(job->fds[i])) {
+            close(job->fds[i]);
+            job->fds[i] = -1;
+        }
     }
+    vhost_dispose(job->disposal, job->fds, job->table.n_regions);
+    vhost_disposal_unref(job->disposal);
 }
 
 /* Work for the worker: drops a map that nobody wants any more. */
@@ -204,6 +205,7 @@ prepare_mem_table(struct vhost_port *port)
     }
     job->port = port;
     job->loop = port->loop;
+    job->disposal = vhost_disposal_ref(port->disposal);
     job->table = port->msg.payload.mem;
     for (unsigned int i = 0; i < job->table.n_regions; i++) {
         job->fds[i] = take_fd(port, i);
@@ -254,6 +256,17 @@ static int
 stop_state_ring(const struct vhost_port *port)
 {
     return stop_for_ring_number(port->msg.payload.state.index);
+}
+
+static int
+stop_for_enable(const struct vhost_port *port)
+{
+    const struct vhost_wire_vring_state *s = &port->msg.payload.state;
+    const struct vhost_ring *ring = (s->index < port->max_vrings
+                                     ? port->rings[s->index] : NULL);
+
+    return (ring && ring->enabled == s->num ? VHOST_STOP_NOTHING
+            : stop_state_ring(port));
 }
 
 static int
@@ -319,11 +332,17 @@ static vhost_result
 set_vring_fd(struct vhost_port *port,
              vhost_result (*set)(struct vhost_port *, unsigned int, int))
 {
+    vhost_result result;
+
     if (port->msg.payload.u64 & ~(uint64_t) (VHOST_WIRE_VRING_IDX_MASK
                                              | VHOST_WIRE_VRING_NOFD)) {
         return "no such vring";
     }
-    return set(port, fd_ring(port), take_fd(port, 0));
+    result = set(port, fd_ring(port), port->msg.n_fds ? port->msg.fds[0] : -1);
+    if (!result) {
+        take_fd(port, 0);
+    }
+    return result;
 }
 
 static vhost_result
@@ -414,9 +433,7 @@ static vhost_result
 set_backend_req_fd(struct vhost_port *port, struct reply *reply)
 {
     (void) reply;
-    if (port->backend_fd >= 0) {
-        close(port->backend_fd);
-    }
+    vhost_dispose(port->disposal, &port->backend_fd, 1);
     port->backend_fd = take_fd(port, 0);
     return NULL;
 }
@@ -501,7 +518,7 @@ static const struct handler handlers[VHOST_USER_N_REQUESTS] = {
         "GET_QUEUE_NUM", .feature = VHOST_USER_PROTOCOL_F_MQ,
         .execute = get_queue_num },
     [VHOST_USER_SET_VRING_ENABLE] = {
-        "SET_VRING_ENABLE", STATE, .feature = -1, .stop = stop_state_ring,
+        "SET_VRING_ENABLE", STATE, .feature = -1, .stop = stop_for_enable,
         .execute = set_vring_enable },
     [VHOST_USER_SEND_RARP] = {
         "SEND_RARP", U64, .feature = VHOST_USER_PROTOCOL_F_RARP,
@@ -553,11 +570,7 @@ release_message(struct vhost_port *port)
 {
     struct vhost_message *msg = &port->msg;
 
-    for (unsigned int i = 0; i < msg->n_fds; i++) {
-        if (msg->fds[i] >= 0) {
-            close(msg->fds[i]);
-        }
-    }
+    vhost_dispose(port->disposal, msg->fds, msg->n_fds);
     msg->n_fds = 0;
     msg->n_received = 0;
     msg->too_many_fds = false;
@@ -645,6 +658,10 @@ next_message(struct vhost_port *port)
     }
     if (!port->reply_len) {
         release_message(port);
+        if (vhost_disposal_is_stuck(port->disposal)) {
+            vhost_session_end(port, "its descriptors cannot be closed");
+            return;
+        }
     }
     if (port->sock.active
         ? vhost_source_modify(port->loop, &port->sock, events)
@@ -670,6 +687,11 @@ session_execute(struct vhost_port *port)
         pthread_mutex_unlock(&port->mutex);
         answer(port, result, &reply);
         next_message(port);
+        if (port->closing) {
+            /* vhost_session_end() has posted what follows.  Not now: it may
+             * end with the port being freed, and our callers need it. */
+            return;
+        }
     }
     vhost_port_continue(port);
 }
@@ -686,10 +708,11 @@ take_stop_token(struct vhost_port *port)
 {
     int64_t now = vhost_now_ms();
 
-    port->stop_tokens += (now - port->stop_tokens_time) * STOPS_PER_SECOND;
+    port->stop_tokens += ((now - port->stop_tokens_time)
+                          * VHOST_STOPS_PER_SECOND);
     port->stop_tokens_time = now;
-    if (port->stop_tokens > STOPS_AT_ONCE * INT64_C(1000)) {
-        port->stop_tokens = STOPS_AT_ONCE * INT64_C(1000);
+    if (port->stop_tokens > VHOST_STOPS_AT_ONCE * INT64_C(1000)) {
+        port->stop_tokens = VHOST_STOPS_AT_ONCE * INT64_C(1000);
     }
     if (port->stop_tokens < 1000) {
         return false;
@@ -712,7 +735,7 @@ session_stop(struct vhost_port *port)
     } else if (!take_stop_token(port)) {
         port->throttle.expired = throttle_expired;
         vhost_timer_set(port->loop, &port->throttle,
-                        vhost_now_ms() + 1000 / STOPS_PER_SECOND + 1);
+                        vhost_now_ms() + 1000 / VHOST_STOPS_PER_SECOND + 1);
     } else {
         vhost_stop_begin(port, what, session_execute);
     }
@@ -781,8 +804,9 @@ session_handle(struct vhost_port *port)
 /* Keeps the descriptors of 'hdr' with the message, as many as it may have at
  * most, and closes the others. */
 static void
-keep_fds(struct vhost_message *msg, struct msghdr *hdr)
+keep_fds(struct vhost_port *port, struct msghdr *hdr)
 {
+    struct vhost_message *msg = &port->msg;
     struct cmsghdr *c;
 
     for (c = CMSG_FIRSTHDR(hdr); c; c = CMSG_NXTHDR(hdr, c)) {
@@ -799,7 +823,7 @@ keep_fds(struct vhost_message *msg, struct msghdr *hdr)
                 msg->fds[msg->n_fds++] = fd;
             } else {
                 msg->too_many_fds = true;
-                close(fd);
+                vhost_dispose(port->disposal, &fd, 1);
             }
         }
     }
@@ -830,7 +854,7 @@ receive(struct vhost_port *port, void *dst, size_t size)
     if (n < 0) {
         return (errno == EAGAIN || errno == EINTR) ? 0 : -1;
     }
-    keep_fds(&port->msg, &hdr);
+    keep_fds(port, &hdr);
     return n ? n : -1;
 }
 
@@ -930,8 +954,7 @@ vhost_session_start(struct vhost_port *port, int fd)
     port->sock_fd = port->sock.fd = fd;
     port->sock.ready = session_ready;
     port->status = 0;
-    port->stop_tokens = STOPS_AT_ONCE * INT64_C(1000);
-    port->stop_tokens_time = port->connected_since = vhost_now_ms();
+    port->connected_since = vhost_now_ms();
     release_message(port);
     vhost_port_log(port, VHOST_LOG_INFO, "front end connected (pid %ld)",
                    (long int) cred.pid);
@@ -983,11 +1006,13 @@ vhost_session_teardown(struct vhost_port *port)
     vhost_device_release(port);
     vhost_device_unref_mem(port, port->new_mem);
     port->new_mem = NULL;
-    if (port->backend_fd >= 0) {
-        close(port->backend_fd);
-        port->backend_fd = -1;
-    }
-    close(port->sock_fd);
+    vhost_dispose(port->disposal, &port->backend_fd, 1);
+    port->backend_fd = -1;
+
+    /* The peer is told now; descriptors that it had sent and nobody received
+     * are closed with the socket. */
+    shutdown(port->sock_fd, SHUT_RDWR);
+    vhost_dispose(port->disposal, &port->sock_fd, 1);
     port->sock_fd = -1;
     port->info.peer_pid = 0;
     port->info.protocol_features = 0;

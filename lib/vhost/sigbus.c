@@ -73,10 +73,22 @@ pass_on(int signum, siginfo_t *info, void *context)
 static void
 handle_sigbus(int signum, siginfo_t *info, void *context)
 {
+    static __thread struct {
+        void *context, *frame;
+    } passed_on __attribute__((tls_model("initial-exec")));
+    void *frame = __builtin_frame_address(0);
     int saved_errno = errno;
 
-    if (info->si_code != BUS_ADRERR || !replace_page(info->si_addr)) {
+    if (context == passed_on.context && frame < passed_on.frame) {
+        /* The same signal, further down the stack: the handler to which it was
+         * passed on passes it back.  Nobody has an answer.  (A flag would not
+         * do, since handlers may leave by a jump.) */
+        signal(SIGBUS, SIG_DFL);
+    } else if (info->si_code != BUS_ADRERR || !replace_page(info->si_addr)) {
+        passed_on.context = context;
+        passed_on.frame = frame;
         pass_on(signum, info, context);
+        passed_on.context = NULL;
     }
     errno = saved_errno;
 }

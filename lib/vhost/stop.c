@@ -171,7 +171,9 @@ vhost_stop_begin(struct vhost_port *port, int what,
         return;
     }
 
+    pthread_mutex_lock(&port->mutex);
     port->info.n_stops++;
+    pthread_mutex_unlock(&port->mutex);
     vhost_gate_heavy_barrier();
     for (unsigned int i = 0; i < stop->n_gates; i++) {
         stop->gates[i].mark = vhost_gate_mark(stop->gates[i].gate);

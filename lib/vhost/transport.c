@@ -92,6 +92,21 @@ retry_now(struct vhost_port *port)
     vhost_timer_set(port->loop, &port->retry, port->retry_since);
 }
 
+/* True if the peers of this port have left behind so much that cannot be
+ * closed that it gets no more connections until that has ended. */
+static bool
+is_cut_off(struct vhost_port *port)
+{
+    bool cut_off = vhost_disposal_is_stuck(port->disposal);
+
+    if (cut_off) {
+        vhost_port_set_error(port, VHOST_LOG_WARN, "no connections any more: "
+                             "descriptors that front ends have sent cannot be "
+                             "closed");
+    }
+    return cut_off;
+}
+
 /* Client role. */
 
 /* Watches the directory where the socket's file has to appear, or, where that
@@ -128,10 +143,16 @@ static void
 try_connect(struct vhost_port *port)
 {
     struct sockaddr_un sun = socket_address(port);
-    int fd = stream_socket();
+    int fd;
+
+    if (is_cut_off(port)) {
+        retry_later(port);
+        return;
+    }
 
     /* Before the try, so that nothing is missed between the two. */
     watch_path(port);
+    fd = stream_socket();
     if (fd >= 0 && !connect(fd, (struct sockaddr *) &sun, sizeof sun)) {
         vhost_session_start(port, fd);
         return;
@@ -227,23 +248,30 @@ clear_path(struct vhost_port *port)
     return !unlink(port->info.path) || errno == ENOENT;
 }
 
+/* accept() has failed with 'errno'. */
+static void
+accept_failed(struct vhost_port *port)
+{
+    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        /* It would fail again at once.  Listen again later. */
+        vhost_port_set_error(port, VHOST_LOG_WARN, "cannot accept a "
+                             "connection: %s", strerror(errno));
+        vhost_source_remove(port->loop, &port->listener);
+        retry_later(port);
+    }
+}
+
 static void
 accept_front_end(struct vhost_port *port)
 {
     int fd = accept4(port->listen_fd, NULL, NULL,
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-    if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE) {
-            /* Would come back at once: close, and listen again later. */
-            vhost_port_set_error(port, VHOST_LOG_WARN, "cannot accept a "
-                                 "connection: %s", strerror(errno));
-            vhost_source_remove(port->loop, &port->listener);
-            retry_later(port);
-        }
-        return;
+    if (fd >= 0) {
+        vhost_session_start(port, fd);
+    } else {
+        accept_failed(port);
     }
-    vhost_session_start(port, fd);
 }
 
 /* True if the front end of the present connection has closed it, although we
@@ -274,7 +302,10 @@ accept_ready(struct vhost_source *source, uint32_t events)
                                                  listener);
 
     (void) events;
-    if (port->sock_fd < 0) {
+    if (is_cut_off(port)) {
+        vhost_source_remove(port->loop, source);
+        retry_later(port);
+    } else if (port->sock_fd < 0) {
         accept_front_end(port);
     } else if (port->closing || front_end_is_gone(port)) {
         /* The next one was quick: it waits until we are done with the one
@@ -287,7 +318,9 @@ accept_ready(struct vhost_source *source, uint32_t events)
         if (fd >= 0) {
             vhost_port_log(port, VHOST_LOG_WARN, "refused a second front end "
                            "on %s", port->info.path);
-            close(fd);
+            vhost_dispose(port->disposal, &fd, 1);
+        } else {
+            accept_failed(port);
         }
     }
 }
@@ -347,10 +380,10 @@ stop_listening(struct vhost_port *port)
     struct stat st;
 
     vhost_source_remove(port->loop, &port->listener);
-    if (port->listen_fd >= 0) {
-        close(port->listen_fd);
-        port->listen_fd = -1;
-    }
+
+    /* With it go connections that nobody accepted, and what they sent. */
+    vhost_dispose(port->disposal, &port->listen_fd, 1);
+    port->listen_fd = -1;
 
     /* Not if somebody has put something else there. */
     if (port->bound && !lstat(port->info.path, &st)

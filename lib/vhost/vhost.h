@@ -146,11 +146,11 @@ extern const uint64_t vhost_supported_protocol_features;
 /* Creates a port on 'loop' and starts listening or connecting.
  *
  * Returns 0 and stores the port in '*portp'.  Where the port cannot exist at
- * all returns a positive errno value and stores in '*errorp' a sentence, which
- * the caller frees: EINVAL for a configuration that is wrong in itself,
- * ENAMETOOLONG for a path that does not fit in sun_path, ENOMEM.  What may
- * mend itself (a socket that is in use, a missing directory) is no error here:
- * it is retried and shown in vhost_port_info.error.
+ * all returns a positive errno value and stores in '*errorp' a sentence (NULL
+ * if out of memory), which the caller frees: EINVAL for a configuration that
+ * is wrong in itself, ENAMETOOLONG for a path that does not fit in sun_path,
+ * ENOMEM.  What may mend itself (a socket that is in use, a missing directory)
+ * is no error here: it is retried and shown in vhost_port_info.error.
  *
  * Control threads.  Waits for the event thread. */
 int vhost_port_create(struct vhost_loop *, const struct vhost_port_config *,
@@ -214,13 +214,15 @@ enum vhost_counter {
     VHOST_C_BAD_LENGTH,         /* Zero, or too short for the header. */
     VHOST_C_BAD_DIRECTION,      /* Readable where writable is due, or v.v. */
     VHOST_C_FAULT,              /* Memory was taken away (SIGBUS). */
+    VHOST_C_SLOW_CALL,          /* Calls take long, again and again. */
 #define VHOST_C_FIRST_SOFT VHOST_C_TOO_MANY_SEGS
     /* Packets lost, ring goes on. */
     VHOST_C_TOO_MANY_SEGS,      /* Legal, but more than a burst holds. */
     VHOST_C_TOO_BIG,            /* Does not fit the guest's buffers. */
     VHOST_C_DISCARDED,          /* Sent on a ring that is not enabled. */
     /* Not losses. */
-    VHOST_C_NOTIFICATIONS,      /* Calls sent to the guest. */
+    VHOST_C_NOTIFICATIONS,      /* Calls sent to the guest, but for the one
+                                 * at each start. */
     VHOST_C_SUPPRESSED,         /* Calls the guest did not ask for. */
     VHOST_C_NOTIFY_ERRORS,      /* Calls that could not be sent. */
     VHOST_C_CONTENTION,         /* Waits for another sender. */
@@ -276,7 +278,8 @@ struct vhost_port_info {
 void vhost_port_get_info(struct vhost_port *, struct vhost_port_info *);
 
 /* Takes a snapshot of vring 'idx' (even: guest receives, odd: guest sends).
- * Returns false if the guest never used it.  Never reads guest memory. */
+ * Returns false if neither a guest nor vhost_port_rxq() ever used it.  Never
+ * reads guest memory. */
 bool vhost_port_get_vring(struct vhost_port *, unsigned int idx,
                           struct vhost_vring_info *);
 
