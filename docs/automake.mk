@@ -1,7 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The ovs-vhost authors.
 #
-# Documentation.
+# Documentation.  "make install" installs what an operator reads.
+
+doc_DATA = \
+	LICENSE \
+	NEWS \
+	README.md
+
+docsdir = $(docdir)/docs
+docs_DATA = \
+	docs/architecture.md \
+	docs/install.md \
+	docs/reference.md \
+	docs/troubleshooting.md \
+	docs/upgrade.md
 
 EXTRA_DIST += \
-	docs/architecture.md
+	$(doc_DATA) \
+	$(docs_DATA) \
+	docs/testing.md

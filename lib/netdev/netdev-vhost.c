@@ -354,6 +354,8 @@ set_retries(struct netdev_vhost *dev, const struct smap *args)
     unsigned int old;
 
     if (n < 0 || n > TX_RETRIES_LIMIT) {
+        VLOG_WARN("%s: tx-retries-max is %d instead of %d: it may be 0 to %d",
+                  dev->up.name, TX_RETRIES_DEFAULT, n, TX_RETRIES_LIMIT);
         n = TX_RETRIES_DEFAULT;
     }
     atomic_read_relaxed(&dev->tx_retries_max, &old);
@@ -558,11 +560,16 @@ reconfigure_pools(struct netdev_vhost *dev)
     if (!pool) {
         VLOG_ERR("%s: no memory for packets (MTU %d, NUMA node %d)",
                  dev->up.name, dev->mtu, dev->numa);
+        dev->pool_error = (dev->pool
+                           ? "no memory for packets of this MTU: larger ones "
+                             "than before are dropped"
+                           : "no memory for packets");
         dev->request_due = time_msec() + POOL_RETRY;
         seq_change(changed_seq);
         return;
     }
     release_pools(dev);
+    dev->pool_error = NULL;
     dev->pool = pool;
     dev->big_pool = big;
     dev->n_pool_queues = n_queues;
@@ -671,7 +678,9 @@ device_changed(struct netdev_vhost *dev, unsigned int what)
     if (what & VHOST_CHANGE_RARP && vhost_port_take_rarp(dev->port, mac.ea)) {
         atomic_store(&dev->rarp, RARP_PENDING | eth_addr_to_uint64(mac));
     }
-    if (what & (VHOST_CHANGE_LINK | VHOST_CHANGE_QUEUES)) {
+
+    /* The status column is written anew only if something has changed. */
+    if (what & ~VHOST_CHANGE_RARP) {
         netdev_change_seq_changed(&dev->up);
     }
 }

@@ -184,6 +184,8 @@ struct netdev_vhost {
     bool reconfigured;          /* Once at least. */
     char *path;                 /* Wanted socket; NULL: none. */
     char *unlink;               /* Path registered for unlinking, or NULL. */
+    const char *pool_error;     /* Memory for packets that is wanting, or
+                                 * NULL. */
     char *config_error;         /* A setting that was not taken, or NULL. */
     char *ignored;              /* Options that mean nothing here, or NULL. */
     unsigned int n_all_slots;   /* Elements of 'slots', in use or not. */

@@ -27,9 +27,11 @@ add_status(const struct netdev_vhost *dev, const struct vhost_port_info *info,
     }
     if (info->error[0]) {
         smap_add(args, "error", info->error);
+    } else if (info->state == VHOST_S_IDLE) {
+        smap_add(args, "error", "options:vhost-server-path is not set");
     }
-    if (info->state == VHOST_S_READY && !dev->pool) {
-        smap_add(args, "pool_error", "no memory for packets");
+    if (dev->pool_error) {
+        smap_add(args, "pool_error", dev->pool_error);
     }
     if (info->state != VHOST_S_READY) {
         return;

@@ -134,6 +134,11 @@ vhost_port_set_state(struct vhost_port *port, enum vhost_state state)
         port->info.n_link_changes++;
     }
     pthread_mutex_unlock(&port->mutex);
+    if (state == VHOST_S_READY) {
+        vhost_port_log(port, VHOST_LOG_INFO, "guest is ready");
+    } else if (old == VHOST_S_READY) {
+        vhost_port_log(port, VHOST_LOG_INFO, "guest has stopped");
+    }
     vhost_port_changed(port, VHOST_CHANGE_LINK);
 }
 
@@ -197,6 +202,7 @@ prepare_to_be_freed(struct vhost_port *port)
 {
     vhost_timer_cancel(&port->announce_timer);
     vhost_timer_cancel(&port->throttle);
+    vhost_timer_cancel(&port->hint);
     vhost_timer_cancel(&port->drain_timer);
     vhost_task_cancel(port->loop, &port->wake_task);
     vhost_task_cancel(port->loop, &port->ops_task);

@@ -167,6 +167,7 @@ struct vhost_port {
     int64_t stop_tokens;        /* In thousandths; see session.c. */
     int64_t stop_tokens_time;
     struct vhost_timer throttle;
+    struct vhost_timer hint;    /* No memory yet: say what may be wrong. */
 
     /* Device. */
     struct vhost_mem *mem;

@@ -32,6 +32,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Milliseconds from a driver's start to a word about its missing memory. */
+#define HINT_DELAY 3000
+
 /* Messages read from one connection before others get their turn. */
 #define MESSAGES_PER_TURN 32
 
@@ -670,6 +673,30 @@ next_message(struct vhost_port *port)
     }
 }
 
+static void
+hint_expired(struct vhost_timer *timer)
+{
+    struct vhost_port *port = VHOST_CONTAINER_OF(timer, struct vhost_port,
+                                                 hint);
+
+    if (port->sock_fd >= 0 && port->have_features && !port->mem) {
+        vhost_port_set_error(port, VHOST_LOG_WARN, "the front end has not "
+                             "shared the guest's memory (QEMU needs a memory "
+                             "backend with share=on)");
+    }
+}
+
+/* A driver has started, but its memory does not come: QEMU says that on its
+ * own terminal only. */
+static void
+watch_for_memory(struct vhost_port *port)
+{
+    if (port->have_features && !port->mem && !port->hint.active) {
+        port->hint.expired = hint_expired;
+        vhost_timer_set(port->loop, &port->hint, vhost_now_ms() + HINT_DELAY);
+    }
+}
+
 /* Stage 3. */
 static void
 session_execute(struct vhost_port *port)
@@ -685,6 +712,7 @@ session_execute(struct vhost_port *port)
             vhost_device_publish(port);
         }
         pthread_mutex_unlock(&port->mutex);
+        watch_for_memory(port);
         answer(port, result, &reply);
         next_message(port);
         if (port->closing) {
@@ -987,6 +1015,7 @@ vhost_session_end(struct vhost_port *port, const char *format, ...)
     port->closing = true;
     vhost_source_remove(port->loop, &port->sock);
     vhost_timer_cancel(&port->throttle);
+    vhost_timer_cancel(&port->hint);
     if (port->mem_job) {
         VHOST_CONTAINER_OF(port->mem_job, struct mem_job, job)->port = NULL;
         port->mem_job = NULL;

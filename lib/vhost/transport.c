@@ -139,10 +139,28 @@ watch_path(struct vhost_port *port)
     port->watch = watch;
 }
 
+/* More about why connect() failed with 'error'. */
+static const char *
+connect_hint(const struct vhost_port *port, int error)
+{
+    struct stat st;
+
+    switch (error) {
+    case ENOENT:
+        return " (waiting for the front end to create it)";
+    case ECONNREFUSED:
+        return (!stat(port->info.path, &st) && !S_ISSOCK(st.st_mode)
+                ? " (it is not a socket)" : " (nobody listens on it)");
+    default:
+        return "";
+    }
+}
+
 static void
 try_connect(struct vhost_port *port)
 {
     struct sockaddr_un sun = socket_address(port);
+    int error;
     int fd;
 
     if (is_cut_off(port)) {
@@ -157,14 +175,11 @@ try_connect(struct vhost_port *port)
         vhost_session_start(port, fd);
         return;
     }
-    vhost_port_set_error(port, (errno == ENOENT || errno == ECONNREFUSED
+    error = errno;
+    vhost_port_set_error(port, (error == ENOENT || error == ECONNREFUSED
                                 ? VHOST_LOG_INFO : VHOST_LOG_WARN),
                          "cannot connect to %s: %s%s", port->info.path,
-                         strerror(errno),
-                         errno == ENOENT
-                         ? " (waiting for the front end to create it)"
-                         : errno == ECONNREFUSED
-                         ? " (nobody listens on it)" : "");
+                         strerror(error), connect_hint(port, error));
     if (fd >= 0) {
         close(fd);
     }
