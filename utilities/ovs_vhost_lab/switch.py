@@ -95,9 +95,13 @@ class Switch:
         self._vswitchd = Process(
             "ovs-vswitchd",
             [self.build.program("ovs-vswitchd"), self.db,
-             "--unixctl=" + self.control, "--no-chdir", "--disable-system",
-             "-vconsole:info", *extra],
+             "--unixctl=" + self.control, "--pidfile", "--no-chdir",
+             "--disable-system", "-vconsole:info", *extra],
             self.log, netns=self.netns, env=self.environment())
+
+        # Where ovs-appctl looks for it if it is not told.
+        os.symlink(self.control, os.path.join(
+            self.rundir, "ovs-vswitchd.%d.ctl" % self._vswitchd.pid))
 
         def ready():
             self._vswitchd.check_running()
