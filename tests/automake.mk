@@ -19,8 +19,6 @@ unit_tests = \
 # What unit tests share.
 check_LIBRARIES += tests/unit/libunit.a
 tests_unit_libunit_a_SOURCES = \
-	tests/unit/frontend.c \
-	tests/unit/frontend.h \
 	tests/unit/harness.c \
 	tests/unit/harness.h \
 	tests/unit/rig.c \
@@ -36,11 +34,17 @@ unit-tests: $(unit_tests)
 TESTSUITE_AT = \
 	tests/testsuite.at \
 	tests/plugin.at \
+	tests/sockets.at \
+	tests/guests.at \
+	tests/traffic.at \
+	tests/life.at \
 	tests/vhost-macros.at
 
 EXTRA_DIST += \
 	$(TESTSUITE_AT) \
-	tests/atlocal.in
+	tests/README.md \
+	tests/atlocal.in \
+	tests/vhost-peer.py
 DISTCLEANFILES += tests/atconfig tests/atlocal
 
 if WITH_OVS

@@ -3,6 +3,20 @@
 #
 # Programs and scripts that a person runs from the source tree.
 
+# The vhost-user front end and virtqueue driver of unit tests and of
+# ovs-vhost-guest.
+noinst_LIBRARIES += utilities/guest/libguest.a
+utilities_guest_libguest_a_SOURCES = \
+	utilities/guest/fail.h \
+	utilities/guest/frontend.h \
+	utilities/guest/memory.c \
+	utilities/guest/net.c \
+	utilities/guest/net.h \
+	utilities/guest/protocol.c \
+	utilities/guest/vq-split.c \
+	utilities/guest/vq.c \
+	utilities/guest/vq.h
+
 EXTRA_DIST += \
 	utilities/ovs-vhost-check \
 	utilities/ovs-vhost-demo \

@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest/fail.h"
 #include "vhost.h"
 
 #define USUAL_SECONDS 20
@@ -149,16 +150,13 @@ test_part(const char *format, ...)
     }
 }
 
-void
-test_fail(const char *file, int line, const char *format, ...)
+static void __attribute__((noreturn, format(printf, 3, 0)))
+fail(const char *file, int line, const char *format, va_list args)
 {
     const char *base = strrchr(file, '/');
-    va_list args;
     char text[1024];
 
-    va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
-    va_end(args);
 
     /* The rest of the process may be in any state: no lock is waited for. */
     printf("#   %s:%d: %s\n", base ? base + 1 : file, line, text);
@@ -174,6 +172,25 @@ test_fail(const char *file, int line, const char *format, ...)
     }
     fflush(stdout);
     _exit(1);
+}
+
+void
+test_fail(const char *file, int line, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fail(file, line, format, args);
+}
+
+/* What the front end calls. */
+void
+fe_failed(const char *file, int line, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fail(file, line, format, args);
 }
 
 void

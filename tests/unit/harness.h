@@ -5,7 +5,7 @@
  * case runs in a process of its own, with a time limit, a fresh directory and
  * a running loop of lib/vhost (both thread bodies), and fails if it leaves a
  * file descriptor, a mapping of guest memory, a thread or a file behind.  It
- * knows nothing of the protocol (see frontend.h) and nothing of ports (see
+ * knows nothing of the protocol (utilities/guest) and nothing of ports (see
  * rig.h).
  *
  *     PROGRAM            runs all cases

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The ovs-vhost authors.
  *
- * A port of lib/vhost with the tests' front end on it: what most cases start
- * from.  Brings harness.h, frontend.h and the API under test together.
+ * A port of lib/vhost with a front end (utilities/guest) on it: what most
+ * cases start from.  Brings harness.h, guest/net.h and the API under test
+ * together.
  */
 
 #ifndef UNIT_RIG_H
@@ -10,7 +11,7 @@
 
 #include <stdatomic.h>
 
-#include "frontend.h"
+#include "guest/net.h"
 #include "harness.h"
 #include "ring.h"
 #include "vhost.h"
