@@ -38,6 +38,7 @@ TESTSUITE_AT = \
 	tests/guests.at \
 	tests/traffic.at \
 	tests/life.at \
+	tests/ovs-vhost-guest.at \
 	tests/vhost-macros.at
 
 EXTRA_DIST += \
@@ -102,12 +103,13 @@ $(TESTSUITE): tests/package.m4 $(TESTSUITE_AT)
 CLEANFILES += $(TESTSUITE) tests/package.m4
 
 # Own programs first, then those of the tree.
-AUTOTEST_PATH = $(OVS_BUILDDIR)/vswitchd:$(OVS_BUILDDIR)/ovsdb:$(OVS_BUILDDIR)/utilities:$(OVS_BUILDDIR)/tests
+AUTOTEST_PATH = $(abs_top_builddir)/utilities:$(OVS_BUILDDIR)/vswitchd:$(OVS_BUILDDIR)/ovsdb:$(OVS_BUILDDIR)/utilities:$(OVS_BUILDDIR)/tests
 TESTSUITEFLAGS = -j2
 
 # "make check TESTSUITEFLAGS='-j2 -k plugin'" and so on.
 CHECK_LOCAL += check-testsuite
-check-testsuite: $(TESTSUITE) tests/atlocal $(check_PROGRAMS) $(plugin_PROGRAMS)
+check-testsuite: $(TESTSUITE) tests/atlocal $(check_PROGRAMS) $(bin_PROGRAMS) \
+		$(plugin_PROGRAMS)
 	$(SHELL) '$(TESTSUITE)' -C tests AUTOTEST_PATH='$(AUTOTEST_PATH)' \
 		$(TESTSUITEFLAGS) </dev/null
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The ovs-vhost authors.
 #
-# Programs and scripts that a person runs from the source tree.
+# Programs and scripts that a person runs: those that are compiled are
+# installed, scripts run from the source tree.
 
 # The vhost-user front end and virtqueue driver of unit tests and of
 # ovs-vhost-guest.
@@ -16,6 +17,46 @@ utilities_guest_libguest_a_SOURCES = \
 	utilities/guest/vq-split.c \
 	utilities/guest/vq.c \
 	utilities/guest/vq.h
+
+bin_PROGRAMS = utilities/ovs-vhost-guest
+utilities_ovs_vhost_guest_SOURCES = \
+	utilities/guest/bridge.c \
+	utilities/guest/catch.c \
+	utilities/guest/catch.h \
+	utilities/guest/echo.c \
+	utilities/guest/features.c \
+	utilities/guest/features.h \
+	utilities/guest/generate.c \
+	utilities/guest/help.c \
+	utilities/guest/histogram.c \
+	utilities/guest/histogram.h \
+	utilities/guest/json.c \
+	utilities/guest/json.h \
+	utilities/guest/main.c \
+	utilities/guest/misbehave-message.c \
+	utilities/guest/misbehave-resource.c \
+	utilities/guest/misbehave-ring.c \
+	utilities/guest/misbehave.c \
+	utilities/guest/misbehave.h \
+	utilities/guest/options.c \
+	utilities/guest/options.h \
+	utilities/guest/payload.c \
+	utilities/guest/payload.h \
+	utilities/guest/pcap.c \
+	utilities/guest/pcap.h \
+	utilities/guest/port.c \
+	utilities/guest/port.h \
+	utilities/guest/replay.c \
+	utilities/guest/report.c \
+	utilities/guest/report.h \
+	utilities/guest/session.c \
+	utilities/guest/session.h \
+	utilities/guest/stream.c \
+	utilities/guest/stream.h \
+	utilities/guest/worker.c \
+	utilities/guest/worker.h
+utilities_ovs_vhost_guest_LDADD = utilities/guest/libguest.a
+dist_man_MANS = utilities/ovs-vhost-guest.1
 
 EXTRA_DIST += \
 	utilities/ovs-vhost-check \

@@ -9,6 +9,8 @@
 #   program   the script's name, for messages
 #   top       the project's top directory
 #   build     where to build
+#
+# and, if configure is to be given options, configure_options.
 
 # What the build needs, and what running guests needs besides.  A name with
 # bars is satisfied by any of the packages; the first one is installed.
@@ -142,7 +144,8 @@ build_project() {
         # shellcheck disable=SC2016
         long_step "$build/build.log" \
             "configuring Open vSwitch and the plugin" \
-            sh -c 'cd "$1" && exec "$2/configure" --quiet' sh "$build" "$top"
+            sh -c 'cd "$1" && shift && exec "$@"' sh "$build" \
+            "$top/configure" --quiet ${configure_options:-}
     fi
     long_step "$build/build.log" "building Open vSwitch and the plugin" \
         make -C "$build" -j "$(nproc)"

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * A port's connection: see session.h. */
+
+#include "guest/session.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "guest/catch.h"
+#include "guest/fail.h"
+#include "guest/worker.h"
+
+#define PATIENCE_MS 20          /* Before looking whether to stop. */
+
+/* Device status bits. */
+#define S_ACKNOWLEDGE 1u
+#define S_DRIVER 2u
+#define S_DRIVER_OK 4u
+#define S_FEATURES_OK 8u
+
+/* Removes a socket that nobody listens on. */
+static void
+remove_stale(const char *path)
+{
+    struct stat st;
+    struct fe probe;
+
+    if (lstat(path, &st)) {
+        return;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        die(EXIT_CANNOT, "%s: there is something that is no socket", path);
+    }
+    fe_init(&probe);
+    if (fe_connect(&probe, path, 0)) {
+        fe_hang_up(&probe);
+        die(EXIT_CANNOT, "%s: somebody listens there already", path);
+    }
+    unlink(path);
+}
+
+void
+session_listen(struct port *p)
+{
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+    if (!p->o->server) {
+        return;
+    }
+    remove_stale(p->o->path);
+    snprintf(sun.sun_path, sizeof sun.sun_path, "%s", p->o->path);
+    p->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (p->listen_fd < 0
+        || bind(p->listen_fd, (struct sockaddr *) &sun, sizeof sun)
+        || listen(p->listen_fd, 10)) {
+        die(EXIT_CANNOT, "%s: cannot listen: %s", p->o->path,
+            strerror(errno));
+    }
+}
+
+bool
+session_connect(struct port *p, int ms)
+{
+    return p->o->server ? fe_accept(&p->fe, p->listen_fd, ms)
+                        : fe_connect(&p->fe, p->o->path, ms);
+}
+
+static void
+set_status(struct port *p, uint64_t status)
+{
+    if (p->fe.protocol & FE_P_STATUS) {
+        FE_CHECK_EQ(fe_ask_u64(&p->fe, FE_SET_STATUS, status), 0);
+    }
+}
+
+static void
+refuse_offer(bool protocol, uint64_t missing)
+{
+    char names[512];
+
+    features_format(missing, protocol, names, sizeof names);
+    fe_failed(__FILE__, __LINE__, "the port does not offer %s%s",
+              protocol ? "protocol features " : "", names);
+}
+
+static void
+negotiate(struct port *p)
+{
+    const struct port_options *o = p->o;
+    uint64_t features, protocol, old = p->fe.features;
+
+    fe_ask_offer(&p->fe);
+    features = p->fe.offered & o->features.wanted;
+    protocol = p->fe.offered_protocol & o->protocol.wanted;
+    if (o->pairs == 1 && !(o->features.required & FE_F_MQ)) {
+        features &= ~FE_F_MQ;
+    }
+    if (!(features & FE_F_PROTOCOL)) {
+        protocol = 0;
+    }
+    if (o->features.required & ~features) {
+        refuse_offer(false, o->features.required & ~features);
+    }
+    if (o->protocol.required & ~protocol) {
+        refuse_offer(true, o->protocol.required & ~protocol);
+    }
+    if (p->fe.n_regions && features != old) {
+        fe_failed(__FILE__, __LINE__, "the port offers other features than "
+                  "before");
+    }
+    fe_accept_offer(&p->fe, features, protocol);
+}
+
+static void
+check_pairs(struct port *p)
+{
+    uint64_t max = 1;
+
+    if (p->fe.protocol & FE_P_MQ) {
+        max = fe_get_u64(&p->fe, FE_GET_QUEUE_NUM);
+    }
+    if (p->o->pairs > max || (p->o->pairs > 1
+                              && !(p->fe.features & FE_F_MQ))) {
+        fe_failed(__FILE__, __LINE__, "the port does not have %u queue pairs",
+                  (unsigned int) p->o->pairs);
+    }
+}
+
+void
+session_bring_up(struct port *p)
+{
+    negotiate(p);
+    check_pairs(p);
+    set_status(p, S_ACKNOWLEDGE | S_DRIVER);
+    set_status(p, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK);
+    if (!p->fe.n_regions) {
+        port_make_guest(p);
+        if (p->mode && p->mode->negotiated) {
+            p->mode->negotiated(p);
+        }
+    }
+    FE_CHECK_EQ(fe_send_mem_table(&p->fe), 0);
+    for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
+        struct fe_vq *vq = &p->vqs[i];
+
+        fe_vq_start(vq, vq->ops->base(vq), true);
+        fe_vq_want_calls(vq, false);
+    }
+    set_status(p, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK | S_DRIVER_OK);
+    for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
+        fe_event_signal(p->vqs[i].kick_fd);
+    }
+}
+
+static void
+bring_up(void *p)
+{
+    session_bring_up(p);
+}
+
+static void
+tear_down(void *p_)
+{
+    struct port *p = p_;
+
+    for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
+        fe_vq_stop(&p->vqs[i]);
+    }
+    set_status(p, 0);
+}
+
+static void
+set_live(struct port *p, bool live)
+{
+    p->paused = true;           /* Mutexes are not fair. */
+    pthread_mutex_lock(&p->lock);
+    p->live = live && !p->broken;
+    p->paused = false;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void
+say_features(const struct port *p)
+{
+    char names[512];
+
+    features_format(p->fe.features, false, names, sizeof names);
+    warn("%s: up, features %#llx: %s", p->o->path,
+         (unsigned long long int) p->fe.features, names);
+}
+
+/* True if the thread has to end. */
+static bool
+stop_wanted(struct port *p, int ms)
+{
+    return fe_event_wait(p->stop_fd, ms);
+}
+
+/* Waits until the peer hangs up or this thread has to end. */
+static void
+await_end(struct port *p)
+{
+    struct pollfd pfds[] = {
+        { .fd = p->fe.sock, .events = POLLIN },
+        { .fd = p->stop_fd, .events = POLLIN },
+    };
+
+    for (;;) {
+        char bytes[512];
+
+        poll(pfds, 2, -1);
+        if (pfds[1].revents) {
+            return;
+        }
+        if (pfds[0].revents
+            && recv(p->fe.sock, bytes, sizeof bytes, MSG_DONTWAIT) <= 0
+            && errno != EAGAIN) {
+            return;
+        }
+    }
+}
+
+/* One connection. */
+static void
+run_session(struct port *p)
+{
+    const char *error = attempt(bring_up, p);
+
+    if (error) {
+        if (strcmp(p->error, error)) {
+            warn("%s: %s", p->o->path, error);
+            snprintf(p->error, sizeof p->error, "%s", error);
+        }
+        fe_hang_up(&p->fe);
+        stop_wanted(p, 100);
+        return;
+    }
+    if (p->all->verbose) {
+        say_features(p);
+    }
+    p->n_connects++;
+    set_live(p, true);
+    p->was_live = true;
+    worker_wake(p->worker);
+
+    await_end(p);
+    set_live(p, false);
+    if (stop_wanted(p, 0)) {
+        attempt(tear_down, p);
+    } else {
+        p->n_disconnects++;
+        if (!p->all->quiet) {
+            warn("%s: the connection has ended", p->o->path);
+        }
+        p->gone |= !p->o->reconnect;
+    }
+    fe_hang_up(&p->fe);
+}
+
+static void *
+session_main(void *p_)
+{
+    struct port *p = p_;
+
+    while (!p->gone && !stop_wanted(p, 0)) {
+        if (session_connect(p, PATIENCE_MS)) {
+            run_session(p);
+        }
+    }
+    return NULL;
+}
+
+void
+session_start(struct port *p)
+{
+    if (pthread_create(&p->session, NULL, session_main, p)) {
+        die(EXIT_CANNOT, "cannot start a thread");
+    }
+}
+
+void
+session_join(struct port *p)
+{
+    fe_event_signal(p->stop_fd);
+    pthread_join(p->session, NULL);
+    if (p->listen_fd >= 0) {
+        close(p->listen_fd);
+        unlink(p->o->path);
+    }
+}
