@@ -11,6 +11,7 @@
 unit_tests = \
 	tests/unit/test-faults \
 	tests/unit/test-hostile \
+	tests/unit/test-peers \
 	tests/unit/test-protocol \
 	tests/unit/test-ring \
 	tests/unit/test-stop \

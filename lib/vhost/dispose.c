@@ -9,15 +9,23 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Threads of one port that may hang before it is cut off. */
+#include "loop.h"
+
+/* Threads of one port that may hang before it is cut off.  Connections that
+ * come and go leave some more, but not for long (in milliseconds), and never
+ * so many. */
 #define MAX_STUCK 4
+#define STUCK_AFTER 100
+#define MAX_BUSY 64
 
 struct vhost_disposal {
     _Atomic unsigned int refs;
     _Atomic unsigned int n_busy;
+    _Atomic int64_t busy_since; /* 'n_busy' may exceed MAX_STUCK since then. */
 };
 
 struct item {
@@ -55,7 +63,11 @@ vhost_disposal_unref(struct vhost_disposal *d)
 bool
 vhost_disposal_is_stuck(const struct vhost_disposal *d)
 {
-    return atomic_load(&d->n_busy) > MAX_STUCK;
+    unsigned int n = atomic_load(&d->n_busy);
+
+    return (n > MAX_STUCK
+            && (n > MAX_BUSY || (vhost_now_ms() - atomic_load(&d->busy_since)
+                                 >= STUCK_AFTER)));
 }
 
 static void *
@@ -113,6 +125,9 @@ vhost_dispose(struct vhost_disposal *d, const int fds[], unsigned int n)
         return;
     }
     vhost_disposal_ref(d);
+    if (atomic_load(&d->n_busy) <= MAX_STUCK) {
+        atomic_store(&d->busy_since, vhost_now_ms());
+    }
     atomic_fetch_add(&d->n_busy, 1);
     if (!start_thread(item)) {
         atomic_fetch_sub(&d->n_busy, 1);

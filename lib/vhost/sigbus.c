@@ -84,6 +84,9 @@ handle_sigbus(int signum, siginfo_t *info, void *context)
          * passed on passes it back.  Nobody has an answer.  (A flag would not
          * do, since handlers may leave by a jump.) */
         signal(SIGBUS, SIG_DFL);
+        if (info->si_code <= 0) {
+            raise(SIGBUS);      /* Sent by a process, not by an access. */
+        }
     } else if (info->si_code != BUS_ADRERR || !replace_page(info->si_addr)) {
         passed_on.context = context;
         passed_on.frame = frame;

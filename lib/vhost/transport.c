@@ -358,6 +358,10 @@ try_listen(struct vhost_port *port)
     struct sockaddr_un sun = socket_address(port);
     struct stat st;
 
+    if (is_cut_off(port)) {
+        retry_later(port);
+        return;
+    }
     if (port->listen_fd < 0) {
         if (!clear_path(port)) {
             retry_later(port);

@@ -3,8 +3,8 @@
  *
  * Unit tests of what a security review found: peers that make the kernel wait
  * or work for them (descriptors whose close() waits, locks that they hold,
- * eventfds with thousands of watches), and peers that find what is dear and ask
- * for it again and again.  None of them may harm another port. */
+ * eventfds with thousands of watches), and peers that find what is dear and
+ * ask for it again and again.  None of them may harm another port. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -169,14 +169,26 @@ check_slow_close(void (*leave)(struct rig *, int fd))
     rig_close(&brake);
 }
 
+/* Sends a message whose last descriptor is a slow socket, and no longer has it
+ * when the port gets it: the last to close it is who waits. */
+static void
+send_slow(struct rig *rig, uint32_t request, uint32_t flags,
+          const void *payload, size_t size, const int fds[],
+          unsigned int n_fds)
+{
+    hold_event_thread();
+    CHECK(fe_send_fds(&rig->fe, request, flags, payload, size, fds, n_fds));
+    close(fds[n_fds - 1]);
+    release_event_thread();
+}
+
 /* In place of an eventfd. */
 static void
 leave_in_message(struct rig *rig, int fd)
 {
     uint64_t index = 0;
 
-    CHECK(fe_send_fds(&rig->fe, FE_SET_VRING_CALL, 0, &index, 8, &fd, 1));
-    close(fd);
+    send_slow(rig, FE_SET_VRING_CALL, 0, &index, 8, &fd, 1);
 }
 
 static void
@@ -192,8 +204,7 @@ leave_as_second(struct rig *rig, int fd)
     int fds[2] = { rig->vqs[0].call_fd, fd };
     uint64_t index = 0;
 
-    CHECK(fe_send_fds(&rig->fe, FE_SET_VRING_CALL, 0, &index, 8, fds, 2));
-    close(fd);
+    send_slow(rig, FE_SET_VRING_CALL, 0, &index, 8, fds, 2);
 }
 
 static void
@@ -205,9 +216,7 @@ leave_as_last(struct rig *rig, int fd)
     for (unsigned int i = 0; i < N_ELEMS(fds); i++) {
         fds[i] = i < N_ELEMS(fds) - 1 ? rig->vqs[0].call_fd : fd;
     }
-    CHECK(fe_send_fds(&rig->fe, FE_SET_VRING_CALL, 0, &index, 8, fds,
-                      N_ELEMS(fds)));
-    close(fd);
+    send_slow(rig, FE_SET_VRING_CALL, 0, &index, 8, fds, N_ELEMS(fds));
 }
 
 static void
@@ -225,18 +234,15 @@ leave_as_memory(struct rig *rig, int fd)
         .n = 1, .regions[0] = { 0, 1 << 20, UINT64_C(0x7f0000000000), 0 },
     };
 
-    CHECK(fe_send_fds(&rig->fe, FE_SET_MEM_TABLE, 0, &t, FE_MEM_TABLE_SIZE(1),
-                      &fd, 1));
-    close(fd);
+    send_slow(rig, FE_SET_MEM_TABLE, 0, &t, FE_MEM_TABLE_SIZE(1), &fd, 1);
 }
 
 /* As the socket for requests of the back end, which is kept. */
 static void
 leave_as_channel(struct rig *rig, int fd)
 {
-    CHECK_EQ(fe_ask_fds(&rig->fe, FE_SET_BACKEND_REQ_FD, NULL, 0, &fd, 1), 0);
-    close(fd);
-    fe_hang_up(&rig->fe);
+    send_slow(rig, FE_SET_BACKEND_REQ_FD, 0, NULL, 0, &fd, 1);
+    fe_sync(&rig->fe);
     rig_disconnect(rig);
     rig_connect(rig);
 }
@@ -340,6 +346,7 @@ test_slow_close_many(void)
     unsigned int n = 0;
     int peers[16];
 
+    brake_create();
     rig_open(&other, "other", NULL);
     rig_open(&rig, "p", NULL);
     while (!fe_closed(&rig.fe, 50)) {
@@ -349,9 +356,7 @@ test_slow_close_many(void)
 
         CHECK_LT(n, N_ELEMS(peers));
         fd = slow_socket(&peers[n++]);
-        CHECK(fe_send_fds(&rig.fe, FE_SET_VRING_CALL, FE_NEED_REPLY, &value, 8,
-                          &fd, 1));
-        close(fd);
+        send_slow(&rig, FE_SET_VRING_CALL, FE_NEED_REPLY, &value, 8, &fd, 1);
         check_others(&other, test_now_us());
         if (fe_receive(&rig.fe, &h, &value, sizeof value, 1500)
             == FE_GOT_MESSAGE) {
@@ -385,6 +390,7 @@ test_slow_close_many(void)
     rig_check_traffic(&other, 0);
     rig_close(&rig);
     rig_close(&other);
+    rig_close(&brake);
 }
 
 /* Connections that come and go as fast as they can leave sockets to close too:
@@ -788,7 +794,7 @@ test_tiny_buffers(void)
     CHECK_EQ(fe_vq_published_used(RIG_RX(&rig, 0)), 0);
     test_part("%lld us for each burst", best);
     if (!test_slow) {
-        CHECK_LT(best, 100);
+        CHECK_LT(best, 50);
     }
 
     /* The small ones among them pass. */
@@ -933,14 +939,15 @@ test_drain_many(void)
 
     end = test_now_us() + 15000000;
     while (drained < total) {
-        uint64_t before = n_drained(vqs);
         long long int start = test_now_us(), us;
+        uint64_t before = n_drained(vqs);
 
         CHECK_LT(start, end);
         CHECK(fe_alive(&other.fe, 2000));
         us = test_now_us() - start;
         worst = us > worst ? us : worst;
         drained = n_drained(vqs);
+        us = test_now_us() - start;
         test_part("%llu of %llu, worst delay %lld us",
                   (unsigned long long int) drained,
                   (unsigned long long int) total, worst);
@@ -951,7 +958,7 @@ test_drain_many(void)
         test_sleep_us(700);
     }
     CHECK_EQ(drained, total);
-    CHECK_LT(worst, test_slow ? 500000 : 200000);
+    CHECK_LT(worst, 500000);
     for (unsigned int i = 0; i < N_DRAINED; i++) {
         struct vhost_vring_info info;
 

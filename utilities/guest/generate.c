@@ -124,10 +124,11 @@ generate(struct port *p, struct queue *q, uint64_t now)
     if (!p->all->stamps) {
         now = p->o->rate ? fe_now_ns() : 1;
     }
-    max = n_due(p, now);
+    max = p->turn == q->index ? n_due(p, now) : 0;
     if (!max) {
         return 0;
     }
+    p->turn = (p->turn + 1) % p->o->pairs;
     if (q->prepared) {
         n = send_prepared(q, max);
     } else {

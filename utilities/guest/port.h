@@ -120,7 +120,7 @@ struct port {
     /* Modes. */
     uint64_t mode_frames;               /* Offered by the mode so far. */
     uint64_t first_ns;                  /* When it began. */
-    uint64_t due_ns;
+    unsigned int turn;                  /* Queue to send from next. */
     struct streams streams;             /* Seen by a sink. */
     uint64_t n_other;                   /* Frames that are not tests'. */
     uint64_t n_dropped;                 /* That the mode could not send on. */

@@ -169,7 +169,7 @@ check_loss(const struct options *o, const struct totals *t)
     }
     expect(t->lost <= limit, "%"PRIu64" of %"PRIu64" frames lost", t->lost,
            of);
-    expect(of > 0, "no test frame was received");
+    expect(of > 0, "there was no test frame");
 }
 
 static void

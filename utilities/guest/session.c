@@ -148,6 +148,12 @@ session_bring_up(struct port *p)
         }
     }
     FE_CHECK_EQ(fe_send_mem_table(&p->fe), 0);
+    /* QEMU does this early on.  librte_vhost learns from it how many rings
+     * there are before it calls the device ready. */
+    for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
+        FE_CHECK_EQ(fe_ask_vring_fd(&p->fe, FE_SET_VRING_CALL, i,
+                                    p->vqs[i].call_fd), 0);
+    }
     for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
         struct fe_vq *vq = &p->vqs[i];
 
