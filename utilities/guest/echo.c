@@ -144,7 +144,8 @@ echo(struct port *p, struct queue *q, const struct frame *in, uint64_t now)
     bool ok;
 
     (void) now;
-    if (in->len < ETH_HLEN || run_stop_tx
+    /* Not 'run_stop_tx': what comes is what generators wait for. */
+    if (in->len < ETH_HLEN
         || in->len + fe_net_header_len(&p->fe) > p->tx_len
         || !(out = port_tx_room(q, in->len, &h))) {
         p->n_dropped++;

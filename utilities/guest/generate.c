@@ -121,9 +121,7 @@ generate(struct port *p, struct queue *q, uint64_t now)
     unsigned int n = 0;
     uint64_t max;
 
-    if (!p->all->stamps) {
-        now = p->o->rate ? fe_now_ns() : 1;
-    }
+    now = p->all->stamps || p->o->rate ? fe_now_ns() : 1;
     max = p->turn == q->index ? n_due(p, now) : 0;
     if (!max) {
         return 0;
@@ -168,6 +166,18 @@ generate_done(struct port *p)
 }
 
 static void
+note_latency(struct port *p, uint64_t stamp, uint64_t now)
+{
+    uint64_t age = payload_age(stamp, now);
+
+    if (age >> 47) {
+        /* Another thread sent it after this burst began. */
+        age = payload_age(stamp, fe_now_ns());
+    }
+    histogram_add(&p->latency, age);
+}
+
+static void
 sink(struct port *p, struct queue *q, const struct frame *frame, uint64_t now)
 {
     struct test_info info;
@@ -177,7 +187,7 @@ sink(struct port *p, struct queue *q, const struct frame *frame, uint64_t now)
     case PAYLOAD_GOOD:
         streams_note(&p->streams, info.stream, info.seq);
         if (info.stamp && now) {
-            histogram_add(&p->latency, payload_age(info.stamp, now));
+            note_latency(p, info.stamp, now);
         }
         break;
     case PAYLOAD_CORRUPT:

@@ -19,7 +19,7 @@
 #include "guest/session.h"
 #include "guest/worker.h"
 
-volatile bool run_go, run_stop_tx, run_stop;
+atomic_bool run_go, run_stop_tx, run_stop;
 uint16_t run_id;
 
 static volatile sig_atomic_t interrupted;
@@ -213,12 +213,14 @@ all_done(void)
                                  && (p->o->mode != MODE_REPLAY
                                      || p->o->loops || p->o->count));
 
+        port_lock(p);
         n_ends += ends;
         n_done += ends && (p->gone || (p->mode && p->mode->done(p)));
         if (p->mode && !p->mode->done && p->o->count) {
             wanted += p->o->count;
             received += port_counters(p).rx_frames;
         }
+        port_unlock(p);
     }
     return n_ends ? n_done == n_ends : wanted && received >= wanted;
 }
@@ -302,6 +304,9 @@ finish(void)
             pcap_close(ports[i].out);
         }
         port_destroy(&ports[i]);
+    }
+    for (unsigned int i = 0; i < options.threads; i++) {
+        worker_destroy(&workers[i]);
     }
     free(ports);
     free(workers);

@@ -307,5 +307,6 @@ void
 misbehave_join(struct port *p)
 {
     pthread_join(p->session, NULL);
+    session_stop_listening(p);
     fe_hang_up(&p->fe);
 }

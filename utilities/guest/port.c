@@ -185,12 +185,29 @@ port_make_guest(struct port *p)
     }
 }
 
+void
+port_lock(struct port *p)
+{
+    atomic_fetch_add(&p->n_waiting, 1);
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_sub(&p->n_waiting, 1);
+}
+
+void
+port_unlock(struct port *p)
+{
+    pthread_mutex_unlock(&p->lock);
+}
+
 struct counters
 port_counters(const struct port *p)
 {
     struct counters c;
 
     memset(&c, 0, sizeof c);
+    if (!p->mode || !p->was_live) {
+        return c;               /* Misbehaves; or has no queues yet. */
+    }
     for (unsigned int i = 0; i < p->o->pairs; i++) {
         const struct queue *q = &p->queues[i];
 

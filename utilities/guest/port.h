@@ -7,12 +7,14 @@
  *
  * Two threads touch a port: its session thread (session.c) connects, starts
  * the rings and notices the end; a worker (worker.c) moves frames while 'live'
- * is set.  'lock' is the worker's during a burst. */
+ * is set.  'lock' is the worker's during a burst, and the main thread's while
+ * it looks at counters. */
 
 #ifndef GUEST_PORT_H
 #define GUEST_PORT_H 1
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "guest/histogram.h"
 #include "guest/net.h"
@@ -104,20 +106,24 @@ struct port {
     uint8_t *room;                      /* For a frame in pieces. */
 
     pthread_mutex_t lock;
+    atomic_uint n_waiting;              /* Threads that want 'lock'. */
     bool live;                          /* Under 'lock'. */
-    volatile bool paused;               /* The session wants the lock. */
     pthread_t session;
     int stop_fd;                        /* Readable: session has to end. */
     int listen_fd;
 
-    /* Under 'lock' or by one thread only; others read them at their risk. */
-    bool was_live;
-    bool gone;                          /* Will not be live again. */
+    atomic_bool was_live;
+    atomic_bool gone;                   /* Will not be live again. */
+    atomic_bool broken;                 /* The device broke the rules. */
+
+    /* The session thread's until it has ended. */
     unsigned int n_connects, n_disconnects;
     char error[256];                    /* Latest. */
-    bool broken;                        /* The device broke the rules. */
 
-    /* Modes. */
+    /* Under 'lock', or the main thread's at the end. */
+    char broken_by[256];
+
+    /* Modes.  Under 'lock'. */
     uint64_t mode_frames;               /* Offered by the mode so far. */
     uint64_t first_ns;                  /* When it began. */
     unsigned int turn;                  /* Queue to send from next. */
@@ -132,9 +138,9 @@ struct port {
 };
 
 /* Set by the main thread. */
-extern volatile bool run_go;            /* Generators may begin. */
-extern volatile bool run_stop_tx;       /* Nothing new is sent any more. */
-extern volatile bool run_stop;          /* Workers end. */
+extern atomic_bool run_go;              /* Generators may begin. */
+extern atomic_bool run_stop_tx;         /* Nothing new is sent any more. */
+extern atomic_bool run_stop;            /* Workers end. */
 extern uint16_t run_id;                 /* In test frames. */
 
 void port_init(struct port *, const struct options *, unsigned int index);
@@ -143,6 +149,10 @@ void port_destroy(struct port *);
 /* Makes memory, rings and buffers for what was negotiated.  Session thread,
  * once. */
 void port_make_guest(struct port *);
+
+/* Locks a port that a worker polls; mutexes alone are not fair enough. */
+void port_lock(struct port *);
+void port_unlock(struct port *);
 
 /* Adds up the queues' counters. */
 struct counters port_counters(const struct port *);

@@ -49,7 +49,7 @@ static void
 add_generator(const struct port *ports, unsigned int n, const struct port *p,
               bool any_sink, struct totals *t)
 {
-    for (unsigned int i = 0; i < p->o->pairs; i++) {
+    for (unsigned int i = 0; p->was_live && i < p->o->pairs; i++) {
         const struct queue *q = &p->queues[i];
 
         t->sent += q->tx_frames;
@@ -85,13 +85,16 @@ add_sink(const struct port *p, struct totals *t)
 }
 
 void
-report_totals(const struct port *ports, unsigned int n, struct totals *t)
+report_totals(struct port *ports, unsigned int n, struct totals *t)
 {
     bool any_sink = false;
 
     memset(t, 0, sizeof *t);
     for (unsigned int i = 0; i < n; i++) {
-        struct counters c = port_counters(&ports[i]);
+        struct counters c;
+
+        port_lock(&ports[i]);
+        c = port_counters(&ports[i]);
 
         any_sink |= sinks(&ports[i]);
         t->tx_frames += c.tx_frames;
@@ -105,12 +108,15 @@ report_totals(const struct port *ports, unsigned int n, struct totals *t)
             add_sink(&ports[i], t);
         }
     }
+    for (unsigned int i = 0; i < n; i++) {
+        port_unlock(&ports[i]);
+    }
 }
 
 /* Progress. */
 
 void
-report_progress(const struct port *ports, unsigned int n, double elapsed)
+report_progress(struct port *ports, unsigned int n, double elapsed)
 {
     static uint64_t last_tx, last_rx;
     static double last;
@@ -118,11 +124,14 @@ report_progress(const struct port *ports, unsigned int n, double elapsed)
     unsigned int up = 0;
 
     for (unsigned int i = 0; i < n; i++) {
-        struct counters c = port_counters(&ports[i]);
+        struct counters c;
 
+        port_lock(&ports[i]);
+        c = port_counters(&ports[i]);
+        up += ports[i].live;
+        port_unlock(&ports[i]);
         tx += c.tx_frames;
         rx += c.rx_frames;
-        up += ports[i].live;
     }
     fprintf(stderr, "%7.1f s: %u of %u ports up, sent %"PRIu64" (%.0f/s), "
             "received %"PRIu64" (%.0f/s)\n", elapsed, up, n, tx,
@@ -193,7 +202,8 @@ check(const struct port *ports, unsigned int n, const struct options *o,
     expect(o->expect_p99 < 0 || p99 <= o->expect_p99 * 1000,
            "99 %% of latencies are below %.1f us only", p99 / 1e3);
     for (unsigned int i = 0; i < n; i++) {
-        expect(!ports[i].broken, "%s: %s", ports[i].o->path, ports[i].error);
+        expect(!ports[i].broken, "%s: %s", ports[i].o->path,
+               ports[i].broken_by);
         for (unsigned int k = 0; k < ports[i].n_results; k++) {
             expect(ports[i].results[k].usable, "%s is unusable after %s",
                    ports[i].o->path, ports[i].results[k].name);
@@ -391,7 +401,7 @@ print_json(const struct port *ports, unsigned int n, const struct totals *t,
 }
 
 int
-report(const struct port *ports, unsigned int n, const struct options *o,
+report(struct port *ports, unsigned int n, const struct options *o,
        double seconds)
 {
     static struct totals t;

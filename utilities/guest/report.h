@@ -19,14 +19,15 @@ struct totals {
     struct histogram latency;
 };
 
-void report_totals(const struct port *, unsigned int n, struct totals *);
+/* Locks all ports meanwhile. */
+void report_totals(struct port *, unsigned int n, struct totals *);
 
 /* Prints a line to stderr; rates are since the last one. */
-void report_progress(const struct port *, unsigned int n, double elapsed);
+void report_progress(struct port *, unsigned int n, double elapsed);
 
 /* Prints everything to stdout and compares it with what was expected.  Returns
  * the program's exit status. */
-int report(const struct port *, unsigned int n, const struct options *,
+int report(struct port *, unsigned int n, const struct options *,
            double seconds);
 
 #endif /* guest/report.h */

@@ -66,6 +66,16 @@ session_listen(struct port *p)
     }
 }
 
+void
+session_stop_listening(struct port *p)
+{
+    if (p->listen_fd >= 0) {
+        close(p->listen_fd);
+        unlink(p->o->path);
+        p->listen_fd = -1;
+    }
+}
+
 bool
 session_connect(struct port *p, int ms)
 {
@@ -186,11 +196,9 @@ tear_down(void *p_)
 static void
 set_live(struct port *p, bool live)
 {
-    p->paused = true;           /* Mutexes are not fair. */
-    pthread_mutex_lock(&p->lock);
+    port_lock(p);
     p->live = live && !p->broken;
-    p->paused = false;
-    pthread_mutex_unlock(&p->lock);
+    port_unlock(p);
 }
 
 static void
@@ -260,13 +268,16 @@ run_session(struct port *p)
     await_end(p);
     set_live(p, false);
     if (stop_wanted(p, 0)) {
+        session_stop_listening(p);
         attempt(tear_down, p);
     } else {
         p->n_disconnects++;
         if (!p->all->quiet) {
             warn("%s: the connection has ended", p->o->path);
         }
-        p->gone |= !p->o->reconnect;
+        if (!p->o->reconnect) {
+            p->gone = true;
+        }
     }
     fe_hang_up(&p->fe);
 }
@@ -297,8 +308,5 @@ session_join(struct port *p)
 {
     fe_event_signal(p->stop_fd);
     pthread_join(p->session, NULL);
-    if (p->listen_fd >= 0) {
-        close(p->listen_fd);
-        unlink(p->o->path);
-    }
+    session_stop_listening(p);
 }

@@ -18,6 +18,9 @@ void session_start(struct port *);
 /* Stops the rings in an orderly manner, if connected, and the thread. */
 void session_join(struct port *);
 
+/* After which nobody can connect to a listening port. */
+void session_stop_listening(struct port *);
+
 /* For who does without the thread (misbehave.c); fail as front ends do.  Waits
  * for a connection up to 'ms'; negotiates and starts all rings. */
 bool session_connect(struct port *, int ms);

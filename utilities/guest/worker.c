@@ -125,7 +125,7 @@ poll_ports(struct worker *w)
     for (unsigned int i = 0; i < w->n_ports; i++) {
         struct port *p = w->current = w->ports[i];
 
-        if (p->paused) {
+        if (atomic_load_explicit(&p->n_waiting, memory_order_relaxed)) {
             continue;
         }
         pthread_mutex_lock(&p->lock);
@@ -177,7 +177,7 @@ worker_main(void *w_)
             struct port *p = w->current;
 
             /* The device broke the rules, or the mode cannot go on. */
-            snprintf(p->error, sizeof p->error, "%s", error);
+            snprintf(p->broken_by, sizeof p->broken_by, "%s", error);
             warn("%s: %s", p->o->path, error);
             p->broken = p->gone = true;
             p->live = false;
@@ -208,6 +208,11 @@ worker_join(struct worker *w)
 {
     worker_wake(w);
     pthread_join(w->thread, NULL);
+}
+
+void
+worker_destroy(struct worker *w)
+{
     close(w->wake_fd);
     free(w->pfds);
 }

@@ -30,7 +30,10 @@ void worker_start(struct worker *);
 /* Makes it look at its ports again. */
 void worker_wake(struct worker *);
 
-/* After 'run_stop' was set. */
+/* Waits for its end, after 'run_stop' was set. */
 void worker_join(struct worker *);
+
+/* When nobody can wake it any more. */
+void worker_destroy(struct worker *);
 
 #endif /* guest/worker.h */
