@@ -59,6 +59,7 @@ VLOG_DEFINE_THIS_MODULE(netdev_vhost);
 #define REQUEST_INTERVAL 2000
 #define NUMA_INTERVAL 1000
 #define POOL_RETRY 10000
+#define REPEAT_DELAY 1000
 
 /* All devices, for the main thread's visits. */
 static struct ovs_mutex devices_mutex = OVS_MUTEX_INITIALIZER;
@@ -136,7 +137,7 @@ construct(struct netdev_vhost *dev, enum vhost_role role)
     dev->max_frame = dev->mtu + MTU_OVERHEAD;
     dev->requested_n_txq = 1;
     dev->numa = default_numa();
-    dev->request_due = LLONG_MAX;
+    dev->request_due = dev->repeat_due = LLONG_MAX;
     dev->last_request = LLONG_MIN / 2;
     atomic_init(&dev->active, true);
     atomic_init(&dev->rarp, 0);
@@ -350,12 +351,13 @@ static void
 set_retries(struct netdev_vhost *dev, const struct smap *args)
     OVS_REQUIRES(dev->mutex)
 {
-    int n = smap_get_int(args, "tx-retries-max", TX_RETRIES_DEFAULT);
+    const char *s = smap_get(args, "tx-retries-max");
+    int n = TX_RETRIES_DEFAULT;
     unsigned int old;
 
-    if (n < 0 || n > TX_RETRIES_LIMIT) {
-        VLOG_WARN("%s: tx-retries-max is %d instead of %d: it may be 0 to %d",
-                  dev->up.name, TX_RETRIES_DEFAULT, n, TX_RETRIES_LIMIT);
+    if (s && (!str_to_int(s, 10, &n) || n < 0 || n > TX_RETRIES_LIMIT)) {
+        VLOG_WARN("%s: tx-retries-max is %d instead of %s: it may be 0 to %d",
+                  dev->up.name, TX_RETRIES_DEFAULT, s, TX_RETRIES_LIMIT);
         n = TX_RETRIES_DEFAULT;
     }
     atomic_read_relaxed(&dev->tx_retries_max, &old);
@@ -429,6 +431,10 @@ netdev_vhost_set_config(struct netdev *netdev, const struct smap *args,
     if (!error) {
         set_retries(dev, args);
         note_ignored(dev, args);
+    } else {
+        /* The bridge warns of it, without the reason. */
+        VLOG_INFO("%s: %s", netdev->name,
+                  errp && *errp ? *errp : ovs_strerror(error));
     }
     ovs_mutex_unlock(&dev->mutex);
     free(path);
@@ -679,9 +685,13 @@ device_changed(struct netdev_vhost *dev, unsigned int what)
         atomic_store(&dev->rarp, RARP_PENDING | eth_addr_to_uint64(mac));
     }
 
-    /* The status column is written anew only if something has changed. */
+    /* The status column is written anew only if something has changed.  Just
+     * after ovs-vswitchd's start the bridge compares with what its database
+     * still has of the process before, and may take news for old: so they are
+     * announced once more, a little later. */
     if (what & ~VHOST_CHANGE_RARP) {
         netdev_change_seq_changed(&dev->up);
+        dev->repeat_due = time_msec() + REPEAT_DELAY;
     }
 }
 
@@ -701,7 +711,11 @@ device_run(struct netdev_vhost *dev, long long int now)
         dev->last_request = now;
         netdev_request_reconfigure(&dev->up);
     }
-    now = dev->request_due;
+    if (now >= dev->repeat_due) {
+        dev->repeat_due = LLONG_MAX;
+        netdev_change_seq_changed(&dev->up);
+    }
+    now = MIN(dev->request_due, dev->repeat_due);
     ovs_mutex_unlock(&dev->mutex);
     return now;
 }

@@ -196,6 +196,8 @@ struct netdev_vhost {
     unsigned int seen_pairs;    /* At the last change. */
     long long int last_request;
     long long int request_due;  /* LLONG_MAX: no need. */
+    long long int repeat_due;   /* When to announce the last change once more,
+                                 * see device_changed(). */
 };
 
 #define RARP_PENDING (UINT64_C(1) << 63)
@@ -248,6 +250,9 @@ int netdev_vhost_get_custom_stats(const struct netdev *,
 
 /* status.c */
 int netdev_vhost_get_status(const struct netdev *, struct smap *);
+
+/* status.c */
+const char *netdev_vhost_error(const struct vhost_port_info *);
 
 /* unixctl.c */
 void netdev_vhost_unixctl_register(void);

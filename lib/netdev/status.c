@@ -13,22 +13,33 @@
 
 #include "smap.h"
 
+/* What keeps the port of 'info' from being ready, in words, or NULL. */
+const char *
+netdev_vhost_error(const struct vhost_port_info *info)
+{
+    if (info->error[0]) {
+        return info->error;
+    }
+    return (info->state == VHOST_S_IDLE
+            ? "options:vhost-server-path is not set" : NULL);
+}
+
 /* "status" means what it means for the stock ports: "connected" once the guest
  * has rings to send to.  "state" is finer. */
 static void
 add_status(const struct netdev_vhost *dev, const struct vhost_port_info *info,
            struct smap *args)
 {
+    const char *error = netdev_vhost_error(info);
+
     smap_add(args, "status", (info->state == VHOST_S_READY
                               ? "connected" : "disconnected"));
     smap_add(args, "state", vhost_state_to_string(info->state));
     if (info->path[0]) {
         smap_add(args, "socket", info->path);
     }
-    if (info->error[0]) {
-        smap_add(args, "error", info->error);
-    } else if (info->state == VHOST_S_IDLE) {
-        smap_add(args, "error", "options:vhost-server-path is not set");
+    if (error) {
+        smap_add(args, "error", error);
     }
     if (dev->pool_error) {
         smap_add(args, "pool_error", dev->pool_error);

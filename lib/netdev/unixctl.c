@@ -43,6 +43,8 @@ static void
 show_connection(struct ds *ds, const struct netdev_vhost *dev,
                 const struct vhost_port_info *info)
 {
+    const char *error = netdev_vhost_error(info);
+
     ds_put_format(ds, "    socket: %s (%s)\n",
                   info->path[0] ? info->path : "none",
                   dev->role == VHOST_CLIENT
@@ -50,8 +52,8 @@ show_connection(struct ds *ds, const struct netdev_vhost *dev,
                   : "server: the front end connects");
     ds_put_format(ds, "    state: %s%s\n", vhost_state_to_string(info->state),
                   dev->flags & NETDEV_UP ? "" : ", administratively down");
-    if (info->error[0]) {
-        ds_put_format(ds, "    error: %s\n", info->error);
+    if (error) {
+        ds_put_format(ds, "    error: %s\n", error);
     }
     if (dev->config_error) {
         ds_put_format(ds, "    configuration: %s\n", dev->config_error);
