@@ -58,7 +58,7 @@ struct vring_state {
     _Atomic uint16_t used_idx;      /* Next entry of the used ring. */
     _Atomic uint16_t backlog;       /* Entries left after the last burst. */
     bool signalled;             /* A first call was considered. */
-    uint8_t n_slow_calls;       /* In a row. */
+    uint8_t n_slow_calls;       /* In a row, see vring_call(). */
 
     const struct vhost_region *hit; /* Last region that translation used. */
     struct vhost_spinlock lock;
