@@ -152,7 +152,6 @@ struct vhost_port {
 
     /* Session. */
     struct vhost_message msg;
-    bool busy;                  /* 'msg' is complete and being handled. */
     bool stop_wanted;           /* It waits for another stop to end. */
     uint8_t reply[32];          /* An answer for which there was no room in the
                                  * socket yet. */

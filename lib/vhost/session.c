@@ -579,7 +579,6 @@ release_message(struct vhost_port *port)
     msg->too_many_fds = false;
     free(port->mem_error);
     port->mem_error = NULL;
-    port->busy = false;
     port->stop_wanted = false;
 }
 
@@ -817,7 +816,6 @@ session_handle(struct vhost_port *port)
                    port->msg.header.size, port->msg.n_fds);
 
     /* Nothing is read while the message waits for something. */
-    port->busy = true;
     vhost_source_remove(port->loop, &port->sock);
     h = find_handler(port);
     if (h && h->prepare) {

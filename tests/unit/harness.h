@@ -26,6 +26,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "guest/fail.h"
+
 struct vhost_loop;
 
 struct test_case {
@@ -49,26 +51,9 @@ void test_skip(const char *format, ...)
 /* Says in what part of a case we are; failures print it. */
 void test_part(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-#define CHECK(COND)                                                     \
-    do {                                                                \
-        if (!(COND)) {                                                  \
-            test_fail(__FILE__, __LINE__, "%s is false", #COND);        \
-        }                                                               \
-    } while (0)
-
-#define CHECK_OP_(A, OP, B)                                             \
-    do {                                                                \
-        __typeof__(A) a__ = (A);                                        \
-        __typeof__(B) b__ = (B);                                        \
-        long long int a_ = (long long int) a__;                         \
-        long long int b_ = (long long int) b__;                         \
-        if (!(a_ OP b_)) {                                              \
-            test_fail(__FILE__, __LINE__,                               \
-                      "%s (%lld, %#llx) %s %s (%lld, %#llx) is false",  \
-                      #A, a_, (unsigned long long int) a_, #OP,         \
-                      #B, b_, (unsigned long long int) b_);             \
-        }                                                               \
-    } while (0)
+/* The front end library's checks; its failures are a case's. */
+#define CHECK FE_CHECK
+#define CHECK_OP_ FE_CHECK_OP_
 #define CHECK_EQ(A, B) CHECK_OP_(A, ==, B)
 #define CHECK_NE(A, B) CHECK_OP_(A, !=, B)
 #define CHECK_GE(A, B) CHECK_OP_(A, >=, B)
