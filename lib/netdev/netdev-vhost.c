@@ -140,7 +140,6 @@ construct(struct netdev_vhost *dev, enum vhost_role role)
     dev->request_due = dev->repeat_due = LLONG_MAX;
     dev->last_request = LLONG_MIN / 2;
     atomic_init(&dev->active, true);
-    atomic_init(&dev->rarp, 0);
     atomic_init(&dev->tx_retries_max, TX_RETRIES_DEFAULT);
     atomic_init(&dev->changes, 0);
     dev->up.n_rxq = 0;
@@ -667,6 +666,18 @@ update_unlink(struct netdev_vhost *dev, const struct vhost_port_info *info)
     }
 }
 
+/* Hands the address to be announced, if any, to the thread that announces
+ * it. */
+static void
+pass_on_rarp(struct netdev_vhost *dev)
+    OVS_REQUIRES(dev->mutex)
+{
+    if (dev->announcer && dev->rarp) {
+        atomic_store(&dev->announcer->rarp, dev->rarp);
+        dev->rarp = 0;
+    }
+}
+
 /* Reacts to 'what' (a mask of enum vhost_change). */
 static void
 device_changed(struct netdev_vhost *dev, unsigned int what)
@@ -682,7 +693,8 @@ device_changed(struct netdev_vhost *dev, unsigned int what)
     schedule_request(dev, &info, time_msec());
     update_unlink(dev, &info);
     if (what & VHOST_CHANGE_RARP && vhost_port_take_rarp(dev->port, mac.ea)) {
-        atomic_store(&dev->rarp, RARP_PENDING | eth_addr_to_uint64(mac));
+        dev->rarp = RARP_PENDING | eth_addr_to_uint64(mac);
+        pass_on_rarp(dev);
     }
 
     /* The status column is written anew only if something has changed.  Just
@@ -897,12 +909,30 @@ netdev_vhost_rxq_construct(struct netdev_rxq *rxq_)
     rxq->dev = dev;
     rxq->ring = vhost_port_rxq(dev->port, rxq_->queue_id);
     rxq->counters = dev->rx[rxq_->queue_id];
-    return rxq->ring ? 0 : ENOMEM;
+    atomic_init(&rxq->rarp, 0);
+    if (!rxq->ring) {
+        return ENOMEM;
+    }
+    if (!rxq_->queue_id) {
+        ovs_mutex_lock(&dev->mutex);
+        dev->announcer = rxq;
+        pass_on_rarp(dev);
+        ovs_mutex_unlock(&dev->mutex);
+    }
+    return 0;
 }
 
 static void
-netdev_vhost_rxq_destruct(struct netdev_rxq *rxq OVS_UNUSED)
+netdev_vhost_rxq_destruct(struct netdev_rxq *rxq_)
 {
+    struct netdev_rxq_vhost *rxq = netdev_rxq_vhost_cast(rxq_);
+    struct netdev_vhost *dev = rxq->dev;
+
+    ovs_mutex_lock(&dev->mutex);
+    if (dev->announcer == rxq) {
+        dev->announcer = NULL;
+    }
+    ovs_mutex_unlock(&dev->mutex);
 }
 
 static void

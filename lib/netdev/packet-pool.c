@@ -56,21 +56,54 @@ static struct ovs_mutex pools_mutex = OVS_MUTEX_INITIALIZER;
 static struct ovs_list pools OVS_GUARDED_BY(pools_mutex)
     = OVS_LIST_INITIALIZER(&pools);
 
+#ifdef DPDK_NETDEV
+/* True if 'p' is an mbuf that only has to be put back into its pool.  (Whoever
+ * links mbufs changes nb_segs too, so that 'next', which is in another cache
+ * line, need not be looked at.) */
+static inline bool
+is_plain_mbuf(const struct dp_packet *p)
+{
+    const struct rte_mbuf *m = &p->mbuf;
+
+    return (p->source == DPBUF_DPDK && rte_mbuf_refcnt_read(m) == 1
+            && RTE_MBUF_DIRECT(m) && m->nb_segs == 1);
+}
+
+/* Frees those of 'pkts' that are plain and of one pool, from the first on, and
+ * returns their number. */
+static inline unsigned int
+free_plain(struct dp_packet *pkts[], unsigned int n)
+{
+    struct rte_mempool *mp;
+    unsigned int i = 0;
+
+    if (OVS_UNLIKELY(!n || !is_plain_mbuf(pkts[0]))) {
+        return 0;
+    }
+    mp = pkts[0]->mbuf.pool;
+    do {
+        i++;
+    } while (i < n && is_plain_mbuf(pkts[i]) && pkts[i]->mbuf.pool == mp);
+    rte_mempool_put_bulk(mp, (void **) pkts, i);
+    return i;
+}
+#endif
+
 void
 packet_pool_free(struct dp_packet *pkts[], unsigned int n)
 {
-    unsigned int i = 0;
+    while (n) {
+        unsigned int i = 0;
 
 #ifdef DPDK_NETDEV
-    while (i < n && pkts[i]->source == DPBUF_DPDK) {
-        i++;
-    }
-    if (OVS_LIKELY(i)) {
-        rte_pktmbuf_free_bulk((struct rte_mbuf **) pkts, i);
-    }
+        i = free_plain(pkts, n);
 #endif
-    for (; i < n; i++) {
-        dp_packet_delete(pkts[i]);
+        if (OVS_UNLIKELY(!i)) {
+            dp_packet_delete(pkts[0]);
+            i = 1;
+        }
+        pkts += i;
+        n -= i;
     }
 }
 

@@ -100,9 +100,10 @@ void packet_pool_free(struct dp_packet *pkts[], unsigned int n);
 unsigned int packet_pool_alloc_slow(struct packet_pool *,
                                     struct dp_packet *pkts[], unsigned int n);
 
-/* Takes up to 'n' packets, without data, and returns how many.  All of a
- * pool's packets are of one kind, so that a batch may be made of them without
- * a look (OVS 3.1 leaks packets of batches that mix DPDK's and others).
+/* Takes up to 'n' packets, of which nothing but the source is set, and returns
+ * how many.  All of a pool's packets are of one kind, so that a batch may be
+ * made of them without a look (OVS 3.1 leaks packets of batches that mix
+ * DPDK's and others).
  *
  * Any thread. */
 static inline unsigned int
@@ -114,9 +115,8 @@ packet_pool_alloc(struct packet_pool *pool, struct dp_packet *pkts[],
 
     atomic_read_relaxed(&pool->first, &first);
     if (OVS_LIKELY(!pool->heap)
-        && OVS_LIKELY(!rte_pktmbuf_alloc_bulk(pool->slabs[first],
-                                              (struct rte_mbuf **) pkts,
-                                              n))) {
+        && OVS_LIKELY(!rte_mempool_get_bulk(pool->slabs[first],
+                                            (void **) pkts, n))) {
         return n;
     }
 #endif
@@ -124,18 +124,27 @@ packet_pool_alloc(struct packet_pool *pool, struct dp_packet *pkts[],
 }
 
 /* Prepares 'p', just taken from a pool, for a frame of 'len' <= max_frame
- * bytes and returns where it is to be written. */
+ * bytes, without offloads, and returns where it is to be written. */
 static inline void *
 packet_pool_start(struct dp_packet *p, uint32_t len)
 {
-    char *data = (char *) dp_packet_base(p) + PACKET_POOL_HEADROOM;
+    uint16_t headroom = PACKET_POOL_HEADROOM;
 
     if (OVS_UNLIKELY(len > UINT16_MAX - PACKET_POOL_HEADROOM)) {
-        data = (char *) dp_packet_base(p) + UINT16_MAX - len;
+        headroom = UINT16_MAX - len;
     }
-    dp_packet_set_data(p, data);
+#ifdef DPDK_NETDEV
+    /* What a free mbuf is (one segment, one reference) it still is, so that
+     * its second cache line need not be touched. */
+    p->mbuf.data_off = headroom;
+    p->mbuf.ol_flags = 0;
+    p->mbuf.pkt_len = len;
+    p->mbuf.data_len = len;
+#else
+    dp_packet_set_data(p, (char *) dp_packet_base(p) + headroom);
     dp_packet_set_size(p, len);
-    return data;
+#endif
+    return (char *) dp_packet_base(p) + headroom;
 }
 
 #endif /* packet-pool.h */

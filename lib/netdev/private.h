@@ -97,17 +97,33 @@ size_class(uint32_t len)
     }
 }
 
+/* Counts 'n' frames of 'len' bytes each, not who they are for. */
+static inline void
+pkt_counters_add_sizes(struct pkt_counters *c, uint32_t len, unsigned int n,
+                       bool shared)
+{
+    counter_add(&c->bytes, (uint64_t) n * len, shared);
+    counter_add(&c->sizes[size_class(len)], n, shared);
+}
+
+/* Counts the frame of at least 6 bytes at 'data' if it is for a group. */
+static inline void
+pkt_counters_add_group(struct pkt_counters *c, const uint8_t *data,
+                       bool shared)
+{
+    if (OVS_UNLIKELY(data[0] & 1)) {
+        counter_add((data[0] & data[1] & data[2] & data[3] & data[4] & data[5])
+                    == 0xff ? &c->broadcast : &c->multicast, 1, shared);
+    }
+}
+
 /* Counts a frame of 'len' >= 6 bytes at 'data'. */
 static inline void
 pkt_counters_add(struct pkt_counters *c, const uint8_t *data, uint32_t len,
                  bool shared)
 {
-    counter_add(&c->bytes, len, shared);
-    counter_add(&c->sizes[size_class(len)], 1, shared);
-    if (OVS_UNLIKELY(data[0] & 1)) {
-        counter_add((data[0] & data[1] & data[2] & data[3] & data[4] & data[5])
-                    == 0xff ? &c->broadcast : &c->multicast, 1, shared);
-    }
+    pkt_counters_add_sizes(c, len, 1, shared);
+    pkt_counters_add_group(c, data, shared);
 }
 
 /* Why a frame from a guest was not received, and other things that happen
@@ -157,8 +173,6 @@ struct netdev_vhost {
     /* Fast path: constant between reconfigurations, or atomic. */
     OVS_ALIGNED_VAR(CACHE_LINE_SIZE) struct vhost_port *port;
     atomic_bool active;         /* NETDEV_UP. */
-    atomic_uint64_t rarp;       /* RARP_PENDING and the MAC of a guest that
-                                 * wants to be announced, or 0. */
     bool complete_csum;         /* Of what the guest sends, in software. */
     int mtu;
     uint32_t max_frame;         /* Longest to be sent, unless TSO. */
@@ -191,6 +205,8 @@ struct netdev_vhost {
     unsigned int n_all_slots;   /* Elements of 'slots', in use or not. */
     unsigned int n_pool_queues; /* As told to the pools. */
     struct rx_counters *rx[VHOST_MAX_QUEUE_PAIRS];  /* NULL: never used. */
+    struct netdev_rxq_vhost *announcer; /* Rx queue 0, NULL: there is none. */
+    uint64_t rarp;              /* Waits for it, see there. */
 
     /* When to ask for a reconfiguration, in ms as from time_msec(). */
     unsigned int seen_pairs;    /* At the last change. */
@@ -202,11 +218,14 @@ struct netdev_vhost {
 
 #define RARP_PENDING (UINT64_C(1) << 63)
 
+/* All that an idle queue's poll looks at is in here, and behind 'ring'. */
 struct netdev_rxq_vhost {
     struct netdev_rxq up;
     struct netdev_vhost *dev;
     struct vhost_rxq *ring;
     struct rx_counters *counters;
+    atomic_uint64_t rarp;       /* RARP_PENDING and the MAC of a guest that
+                                 * wants to be announced, or 0. */
 };
 
 static inline struct netdev_vhost *

@@ -56,20 +56,15 @@ rx_event(struct rx_counters *c, enum rx_event event, uint64_t n)
     counter_add(&c->events[event], n, false);
 }
 
-/* Copies packet 'i' of 'b' to 'p' and marks it.  Returns false, having counted
- * that, if it is not to be received. */
+/* Marks 'p' as the header 'h' of a guest with 'features' has it.  Returns
+ * false, having counted that, if it is not to be received. */
 static inline bool
-rx_packet(const struct netdev_rxq_vhost *rxq, const struct vhost_burst *b,
-          unsigned int i, uint64_t features, struct dp_packet *p)
+rx_offload(const struct netdev_rxq_vhost *rxq, struct dp_packet *p,
+           const struct virtio_net_hdr *h, uint64_t features)
 {
-    const struct vhost_pkt *src = &b->pkts[i];
     struct rx_counters *c = rxq->counters;
-    void *data = packet_pool_start(p, src->len);
 
-    compat_rx_init(p);
-    vhost_burst_read(b, i, data);
-    switch (offload_from_guest(p, &src->hdr, features,
-                               rxq->dev->complete_csum)) {
+    switch (offload_from_guest(p, h, features, rxq->dev->complete_csum)) {
     case OFFLOAD_OK:
         break;
     case OFFLOAD_COMPLETED:
@@ -82,15 +77,14 @@ rx_packet(const struct netdev_rxq_vhost *rxq, const struct vhost_burst *b,
         rx_event(c, RX_DROP_BAD_GSO, 1);
         return false;
     }
-    pkt_counters_add(&c->pkts, data, src->len, false);
     return true;
 }
 
-/* Receives the 'n' packets of 'b' into 'pkts' and returns how many there are
- * now.  Packets for which the pools have no room stay in the ring. */
+/* Receives the 'n' packets of 'b', of any kind, one by one into 'pkts', and
+ * returns how many there are now. */
 static unsigned int
-rx_burst(struct netdev_rxq_vhost *rxq, struct vhost_burst *b, unsigned int n,
-         struct dp_packet *pkts[])
+rx_burst_mixed(struct netdev_rxq_vhost *rxq, struct vhost_burst *b,
+               unsigned int n, struct dp_packet *pkts[])
 {
     const struct netdev_vhost *dev = rxq->dev;
     uint32_t max_small = dev->pool->max_frame;
@@ -101,6 +95,7 @@ rx_burst(struct netdev_rxq_vhost *rxq, struct vhost_burst *b, unsigned int n,
     unsigned int count = 0;
     unsigned int i;
 
+    vhost_burst_expand(b);
     for (i = 0; i < n; i++) {
         n_big += b->pkts[i].len > max_small;
     }
@@ -110,25 +105,139 @@ rx_burst(struct netdev_rxq_vhost *rxq, struct vhost_burst *b, unsigned int n,
     for (i = 0; i < n; i++) {
         uint32_t len = b->pkts[i].len;
         struct rx_supply *s = len <= max_small ? &small : &big;
+        struct dp_packet *p;
+        void *data;
 
         if (OVS_UNLIKELY(!b->pkts[i].n_segs)) {
             continue;           /* The ring has counted it. */
         } else if (OVS_UNLIKELY(len < ETH_HEADER_LEN)) {
             rx_event(rxq->counters, RX_DROP_RUNT, 1);
+            continue;
         } else if (OVS_UNLIKELY(len > max_big)) {
             rx_event(rxq->counters, RX_DROP_TOO_BIG, 1);
+            continue;
         } else if (OVS_UNLIKELY(s->next == s->n)) {
             rx_event(rxq->counters, RX_ALLOC_FAILED, n - i);
             break;
-        } else if (OVS_LIKELY(rx_packet(rxq, b, i, features,
-                                        s->pkts[s->next]))) {
-            pkts[count++] = s->pkts[s->next++];
+        }
+        p = s->pkts[s->next];
+        data = packet_pool_start(p, len);
+        compat_rx_init(p);
+        vhost_burst_read(b, i, data);
+        if (rx_offload(rxq, p, &b->pkts[i].hdr, features)) {
+            pkt_counters_add(&rxq->counters->pkts, data, len, false);
+            pkts[count++] = p;
+            s->next++;
         }
     }
-    vhost_rxq_complete(rxq->ring, b, i);
+    vhost_rxq_complete_later(rxq->ring, b, i);
 
     supply_return(&small);
     supply_return(&big);
+    return count;
+}
+
+/* Deals with the headers of the first 'n' packets of 'b', which are copied
+ * into 'pkts' already.  Returns how many of 'pkts' are left: the others are
+ * dropped. */
+static unsigned int
+rx_burst_offload(struct netdev_rxq_vhost *rxq, const struct vhost_burst *b,
+                 unsigned int n, struct dp_packet *pkts[])
+{
+    uint64_t features = vhost_burst_features(b);
+    struct dp_packet *bad[NETDEV_MAX_BURST];
+    unsigned int n_bad = 0;
+    unsigned int count = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        if (OVS_LIKELY(rx_offload(rxq, pkts[i], &b->pkts[i].hdr, features))) {
+            pkts[count++] = pkts[i];
+        } else {
+            bad[n_bad++] = pkts[i];
+        }
+    }
+    if (n_bad) {
+        packet_pool_free(bad, n_bad);
+    }
+    return count;
+}
+
+/* Counts the 'n' packets in 'pkts'. */
+static inline void
+rx_count(struct pkt_counters *c, struct dp_packet *pkts[], unsigned int n)
+{
+    uint32_t len = dp_packet_size(pkts[0]);
+    unsigned int run = 0;
+    uint8_t group = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        uint32_t this_len = dp_packet_size(pkts[i]);
+
+        group |= *(const uint8_t *) dp_packet_data(pkts[i]);
+        if (OVS_UNLIKELY(this_len != len)) {
+            pkt_counters_add_sizes(c, len, run, false);
+            len = this_len;
+            run = 0;
+        }
+        run++;
+    }
+    pkt_counters_add_sizes(c, len, run, false);
+    if (OVS_UNLIKELY(group & 1)) {
+        for (unsigned int i = 0; i < n; i++) {
+            pkt_counters_add_group(c, dp_packet_data(pkts[i]), false);
+        }
+    }
+}
+
+/* Receives the 'n' packets of 'b', all of which fit the pool of small frames,
+ * into 'pkts' and returns how many there are now. */
+static inline unsigned int
+rx_burst_small(struct netdev_rxq_vhost *rxq, struct vhost_burst *b,
+               unsigned int n, struct dp_packet *pkts[])
+{
+    void *data[NETDEV_MAX_BURST];
+    unsigned int got = packet_pool_alloc(rxq->dev->pool, pkts, n);
+    unsigned int count = got;
+
+    for (unsigned int i = 0; i < got; i++) {
+        data[i] = packet_pool_start(pkts[i], vhost_burst_len(b, i));
+        compat_rx_init(pkts[i]);
+    }
+    vhost_burst_read_all(b, data, got);
+    if (OVS_UNLIKELY(b->offloads)) {
+        count = rx_burst_offload(rxq, b, got, pkts);
+    }
+    vhost_rxq_complete_later(rxq->ring, b, got);
+    if (OVS_UNLIKELY(got < n)) {
+        rx_event(rxq->counters, RX_ALLOC_FAILED, n - got);
+    }
+    if (OVS_LIKELY(count)) {
+        rx_count(&rxq->counters->pkts, pkts, count);
+    }
+    return count;
+}
+
+/* Receives the 'n' packets of 'b' into 'pkts' and returns how many there are
+ * now.  Packets for which the pools have no room stay in the ring. */
+static inline unsigned int
+rx_burst(struct netdev_rxq_vhost *rxq, struct vhost_burst *b, unsigned int n,
+         struct dp_packet *pkts[])
+{
+    const struct netdev_vhost *dev = rxq->dev;
+    unsigned int count = 0;
+    bool active;
+
+    atomic_read_relaxed(&dev->active, &active);
+    if (OVS_UNLIKELY(!active || !dev->pool)) {
+        vhost_rxq_complete_later(rxq->ring, b, 0);
+        return 0;
+    }
+    if (OVS_LIKELY(!b->odd && b->max_len <= dev->pool->max_frame
+                   && b->min_len >= ETH_HEADER_LEN)) {
+        count = rx_burst_small(rxq, b, n, pkts);
+    } else {
+        count = rx_burst_mixed(rxq, b, n, pkts);
+    }
     counter_add(&rxq->counters->pkts.packets, count, false);
     return count;
 }
@@ -174,7 +283,7 @@ rx_rarp(struct netdev_rxq_vhost *rxq, uint64_t rarp, struct dp_packet *pkts[],
     struct dp_packet *p;
 
     /* A guest that moved again meanwhile has its turn next time. */
-    if (!atomic_compare_exchange_strong(&dev->rarp, &rarp, 0)) {
+    if (!atomic_compare_exchange_strong(&rxq->rarp, &rarp, 0)) {
         return count;
     }
     eth_addr_from_uint64(rarp & ~RARP_PENDING, &mac);
@@ -195,24 +304,17 @@ netdev_vhost_rxq_recv(struct netdev_rxq *rxq_, struct dp_packet_batch *batch,
 {
     struct netdev_rxq_vhost *rxq = CONTAINER_OF(rxq_, struct netdev_rxq_vhost,
                                                 up);
-    struct netdev_vhost *dev = rxq->dev;
     struct vhost_burst b;
     unsigned int count = 0;
     unsigned int n;
     uint64_t rarp;
-    bool active;
 
-    atomic_read_relaxed(&dev->active, &active);
-    if (OVS_UNLIKELY(!active || !dev->pool)) {
-        return EAGAIN;
-    }
-
-    n = vhost_rxq_peek(rxq->ring, &b, NETDEV_MAX_BURST);
+    n = vhost_rxq_peek_simple(rxq->ring, &b, NETDEV_MAX_BURST);
     if (n) {
         count = rx_burst(rxq, &b, n, batch->packets);
     }
-    atomic_read_relaxed(&dev->rarp, &rarp);
-    if (OVS_UNLIKELY(rarp) && !rxq->up.queue_id && count < NETDEV_MAX_BURST) {
+    atomic_read_relaxed(&rxq->rarp, &rarp);
+    if (OVS_UNLIKELY(rarp) && count < NETDEV_MAX_BURST) {
         count = rx_rarp(rxq, rarp, batch->packets, count);
     }
     if (qfill) {
@@ -233,27 +335,33 @@ tx_event(struct tx_slot *slot, enum tx_event event, uint64_t n, bool shared)
     counter_add(&slot->events[event], n, shared);
 }
 
-/* Fills and commits the 'n' packets that 'b' has room for.  Returns how many
- * of 'pkts' were dealt with, that is, sent or dropped: fewer than 'n' if one
- * of them cannot be sent to this guest, which is only known here, since
- * another guest may have come meanwhile. */
-static inline unsigned int
-tx_fill(const struct netdev_vhost *dev, struct tx_slot *slot,
-        struct vhost_burst *b, struct dp_packet *pkts[], unsigned int n,
-        bool shared)
+/* Where packets to the guest are counted: with the ring that they go to. */
+static inline struct pkt_counters *
+tx_counters(const struct tx_slot *slot, const struct vhost_burst *b)
+{
+    unsigned int pair = vhost_burst_vring(b) / 2;
+
+    return &slot->pairs[MIN(pair, slot->n_pairs - 1)];
+}
+
+/* Fills and commits the 'n' packets of any kind that 'b' has room for.
+ * Returns how many of 'pkts' were dealt with, that is, sent or dropped: fewer
+ * than 'n' if one of them cannot be sent to this guest, which is only known
+ * here, since another guest may have come meanwhile. */
+static unsigned int
+tx_fill_mixed(const struct netdev_vhost *dev, struct tx_slot *slot,
+              struct vhost_burst *b, struct dp_packet *pkts[], unsigned int n,
+              bool shared)
 {
     uint64_t features = vhost_burst_features(b);
-    unsigned int pair = vhost_burst_vring(b) / 2;
-    struct pkt_counters *c = &slot->pairs[MIN(pair, slot->n_pairs - 1)];
+    struct pkt_counters *c = tx_counters(slot, b);
     unsigned int sent = 0;
     unsigned int i;
 
+    vhost_burst_expand(b);
     for (i = 0; i < n; i++) {
         const void *data = dp_packet_data(pkts[i]);
 
-        if (i + 1 < n) {
-            OVS_PREFETCH(dp_packet_data(pkts[i + 1]));
-        }
         if (OVS_UNLIKELY(!b->pkts[i].n_segs)) {
             tx_event(slot, TX_DROP_TOO_BIG, 1, shared);
             continue;
@@ -273,60 +381,136 @@ tx_fill(const struct netdev_vhost *dev, struct tx_slot *slot,
     return i;
 }
 
-/* Stores in 'todo' and 'lens' those of the 'n' packets in 'pkts' that may be
- * sent at all and returns how many they are. */
-static inline unsigned int
-tx_select(const struct netdev_vhost *dev, struct tx_slot *slot,
-          struct dp_packet *pkts[], unsigned int n, struct dp_packet *todo[],
-          uint32_t lens[], bool shared)
+/* Fills and commits the 'n' packets that 'b' has room for, which are all
+ * without offloads.  Frees the 'n_free' packets at 'free' before the guest is
+ * notified (see vhost_sender_publish()). */
+static inline void
+tx_fill_plain(struct tx_slot *slot, struct vhost_burst *b,
+              struct dp_packet *pkts[], const uint32_t lens[], unsigned int n,
+              struct dp_packet *free[], unsigned int n_free, bool shared)
 {
-    unsigned int n_todo = 0;
+    struct pkt_counters *c = tx_counters(slot, b);
+    const void *data[VHOST_BURST];
+    uint32_t len = lens[0];
+    unsigned int run = 0;
+    uint8_t group = 0;
+
+    for (unsigned int i = 0; i < n; i++) {
+        data[i] = dp_packet_data(pkts[i]);
+        group |= *(const uint8_t *) data[i];
+        if (OVS_UNLIKELY(lens[i] != len)) {
+            pkt_counters_add_sizes(c, len, run, shared);
+            len = lens[i];
+            run = 0;
+        }
+        run++;
+    }
+    vhost_burst_write_all(b, data, n);
+    vhost_sender_publish(b);
+    pkt_counters_add_sizes(c, len, run, shared);
+    if (OVS_UNLIKELY(group & 1)) {
+        for (unsigned int i = 0; i < n; i++) {
+            pkt_counters_add_group(c, data[i], shared);
+        }
+    }
+    counter_add(&c->packets, n, shared);
+    packet_pool_free(free, n_free);
+    vhost_sender_finish(slot->sender, b, shared);
+}
+
+/* What is to be sent. */
+struct tx_work {
+    struct dp_packet **pkts;
+    unsigned int n;
+    bool plain;                 /* No packet has offloads. */
+    uint32_t lens[VHOST_BURST];
+    struct dp_packet *selected[VHOST_BURST];
+};
+
+/* Makes 'w->pkts' those of 'pkts' that may be sent at all, and counts the
+ * others. */
+static void
+tx_select(const struct netdev_vhost *dev, struct tx_slot *slot,
+          struct dp_packet *pkts[], unsigned int n, struct tx_work *w,
+          bool shared)
+{
+    w->pkts = w->selected;
+    w->n = 0;
+    for (unsigned int i = 0; i < n; i++) {
+        uint32_t len = dp_packet_size(pkts[i]);
+
+        if (len > dev->max_frame && !compat_tx_is_tso(pkts[i])) {
+            tx_event(slot, TX_DROP_MTU, 1, shared);
+        } else if (len < ETH_HEADER_LEN) {
+            tx_event(slot, TX_DROP_RUNT, 1, shared);
+        } else {
+            w->selected[w->n] = pkts[i];
+            w->lens[w->n++] = len;
+        }
+    }
+}
+
+/* Looks at the 'n' <= VHOST_BURST packets in 'pkts'. */
+static inline void
+tx_look(const struct netdev_vhost *dev, struct tx_slot *slot,
+        struct dp_packet *pkts[], unsigned int n, struct tx_work *w,
+        bool shared)
+{
+    uint32_t max_len = 0;
+    uint32_t min_len = UINT32_MAX;
+    bool plain = true;
 
     for (unsigned int i = 0; i < n; i++) {
         uint32_t len = dp_packet_size(pkts[i]);
 
-        if (OVS_UNLIKELY(len > dev->max_frame)
-            && !compat_tx_is_tso(pkts[i])) {
-            tx_event(slot, TX_DROP_MTU, 1, shared);
-        } else if (OVS_UNLIKELY(len < ETH_HEADER_LEN)) {
-            tx_event(slot, TX_DROP_RUNT, 1, shared);
-        } else {
-            todo[n_todo] = pkts[i];
-            lens[n_todo++] = len;
-        }
+        w->lens[i] = len;
+        max_len = MAX(max_len, len);
+        min_len = MIN(min_len, len);
+        plain &= compat_tx_is_plain(pkts[i]);
     }
-    return n_todo;
+    w->pkts = pkts;
+    w->n = n;
+    w->plain = plain;
+    if (OVS_UNLIKELY(max_len > dev->max_frame || min_len < ETH_HEADER_LEN)) {
+        tx_select(dev, slot, pkts, n, w, shared);
+    }
 }
 
-/* Sends 'n' <= VHOST_BURST packets.  As long as a try finds room for some, it
+/* Sends and frees 'n' <= VHOST_BURST packets.  As long as a try finds room for some, it
  * is worth another one, up to the configured number: the guest is just
  * emptying its ring. */
 static inline void
 tx_burst(struct netdev_vhost *dev, struct tx_slot *slot,
          struct dp_packet *pkts[], unsigned int n, bool shared)
 {
-    struct dp_packet *todo[VHOST_BURST];
-    uint32_t lens[VHOST_BURST];
+    struct tx_work w;
     struct vhost_burst b;
     enum vhost_reserve why = VHOST_R_STOPPED;
     unsigned int max_retries;
     unsigned int retries = 0;
     unsigned int done = 0;
 
-    n = tx_select(dev, slot, pkts, n, todo, lens, shared);
+    tx_look(dev, slot, pkts, n, &w, shared);
     atomic_read_relaxed(&dev->tx_retries_max, &max_retries);
-    while (done < n) {
+    while (done < w.n) {
         unsigned int room;
-        unsigned int dealt;
 
-        room = vhost_sender_reserve(slot->sender, &b, lens + done, n - done,
-                                    shared, &why);
+        room = vhost_sender_reserve_simple(slot->sender, &b, w.lens + done,
+                                           w.n - done, shared, &why);
         if (!room) {
             break;
         }
-        dealt = tx_fill(dev, slot, &b, todo + done, room, shared);
-        done += dealt;
-        if (OVS_UNLIKELY(done < n) && why != VHOST_R_OK) {
+        if (OVS_LIKELY(w.plain && !b.odd)) {
+            bool last = done + room == w.n;
+
+            tx_fill_plain(slot, &b, w.pkts + done, w.lens + done, room, pkts,
+                          last ? n : 0, shared);
+            n = last ? 0 : n;
+            done += room;
+        } else {
+            done += tx_fill_mixed(dev, slot, &b, w.pkts + done, room, shared);
+        }
+        if (OVS_UNLIKELY(done < w.n) && why != VHOST_R_OK) {
             if (retries == max_retries) {
                 break;
             }
@@ -337,10 +521,11 @@ tx_burst(struct netdev_vhost *dev, struct tx_slot *slot,
     if (OVS_UNLIKELY(retries)) {
         tx_event(slot, TX_RETRIES, retries, shared);
     }
-    if (OVS_UNLIKELY(done < n)) {
+    if (OVS_UNLIKELY(done < w.n)) {
         tx_event(slot, (why == VHOST_R_STOPPED ? TX_DROP_DOWN
-                        : TX_DROP_FULL), n - done, shared);
+                        : TX_DROP_FULL), w.n - done, shared);
     }
+    packet_pool_free(pkts, n);
 }
 
 int
@@ -361,6 +546,7 @@ netdev_vhost_send(struct netdev *netdev, int qid,
     atomic_read_relaxed(&dev->active, &active);
     if (OVS_UNLIKELY(!active || !slot->sender)) {
         tx_event(slot, TX_DROP_DOWN, n, concurrent_txq);
+        packet_pool_free(pkts, n);
     } else {
         /* Batches have no bound in some versions. */
         for (unsigned int i = 0; i < n; i += VHOST_BURST) {
@@ -373,6 +559,5 @@ netdev_vhost_send(struct netdev *netdev, int qid,
             }
         }
     }
-    packet_pool_free(pkts, n);
     return 0;
 }

@@ -5,6 +5,10 @@
 # and nowhere else.
 
 vhost_sources = \
+	lib/vhost/copy-avx2.c \
+	lib/vhost/copy-avx512.c \
+	lib/vhost/copy.c \
+	lib/vhost/copy.h \
 	lib/vhost/device.c \
 	lib/vhost/dispose.c \
 	lib/vhost/dispose.h \
@@ -18,6 +22,9 @@ vhost_sources = \
 	lib/vhost/notify.h \
 	lib/vhost/port.c \
 	lib/vhost/port.h \
+	lib/vhost/record.c \
+	lib/vhost/record.h \
+	lib/vhost/ring-packed.c \
 	lib/vhost/ring-split.c \
 	lib/vhost/ring.c \
 	lib/vhost/ring.h \
@@ -27,6 +34,8 @@ vhost_sources = \
 	lib/vhost/transport.c \
 	lib/vhost/vhost.h \
 	lib/vhost/vring.h \
+	lib/vhost/walk.c \
+	lib/vhost/walk.h \
 	lib/vhost/wire.h
 
 noinst_LIBRARIES += lib/vhost/libvhost.a

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "notify.h"
+#include "record.h"
 
 /* Bursts that are thrown away from a disabled ring before other ports get
  * their turn, and the pause until the next, in milliseconds.  A front end that
@@ -37,6 +38,12 @@ static bool
 has_feature(const struct vhost_port *port, unsigned int bit)
 {
     return (port->info.features >> bit) & 1;
+}
+
+static bool
+is_packed(const struct vhost_port *port)
+{
+    return has_feature(port, VIRTIO_F_RING_PACKED);
 }
 
 struct vhost_ring *
@@ -137,7 +144,8 @@ vhost_device_set_vring_num(struct vhost_port *port, unsigned int idx,
     if (!ring) {
         return "no such vring";
     }
-    if (!num || num > VHOST_MAX_RING_SIZE || num & (num - 1)) {
+    if (!num || num > VHOST_MAX_RING_SIZE
+        || (num & (num - 1) && !is_packed(port))) {
         return "impossible ring size";
     }
     if (ring->started) {
@@ -147,10 +155,10 @@ vhost_device_set_vring_num(struct vhost_port *port, unsigned int idx,
     return NULL;
 }
 
-/* Where the parts of 'ring' are here; false if they are not. */
+/* Where the parts of a split ring are here; false if they are not. */
 static bool
-translate_ring(const struct vhost_ring *ring, const struct vhost_mem *mem,
-               struct vhost_vring *vr)
+translate_split(const struct vhost_ring *ring, const struct vhost_mem *mem,
+                struct vhost_vring *vr)
 {
     const struct vhost_wire_vring_addr *a = &ring->addr;
     uint32_t size = ring->size;
@@ -165,9 +173,38 @@ translate_ring(const struct vhost_ring *ring, const struct vhost_mem *mem,
 
     /* The front end's addresses are aligned; where its memory starts in the
      * file may not be. */
-    return (vr->desc && vr->avail && vr->used
+    return (vr->desc && vr->avail && vr->used && !(size & (size - 1))
             && !((uintptr_t) vr->desc & 15) && !((uintptr_t) vr->avail & 1)
             && !((uintptr_t) vr->used & 3));
+}
+
+/* The same for a packed ring, whose three parts have the split ring's names in
+ * messages (vhost-user, "A vring address description"; virtio 1.2, sections
+ * 2.8.10.1 and 2.8.14). */
+static bool
+translate_packed(const struct vhost_ring *ring, const struct vhost_mem *mem,
+                 struct vhost_vring *vr)
+{
+    const struct vhost_wire_vring_addr *a = &ring->addr;
+
+    vr->pdesc = vhost_mem_from_user(mem, a->desc,
+                                    vring_packed_desc_len(ring->size));
+    vr->driver_event = vhost_mem_from_user(mem, a->avail,
+                                           sizeof *vr->driver_event);
+    vr->device_event = vhost_mem_from_user(mem, a->used,
+                                           sizeof *vr->device_event);
+    return (vr->pdesc && vr->driver_event && vr->device_event
+            && !((uintptr_t) vr->pdesc & 15)
+            && !((uintptr_t) vr->driver_event & 3)
+            && !((uintptr_t) vr->device_event & 3));
+}
+
+static bool
+translate_ring(const struct vhost_ring *ring, const struct vhost_mem *mem,
+               struct vhost_vring *vr)
+{
+    return (is_packed(ring->port) ? translate_packed(ring, mem, vr)
+            : translate_split(ring, mem, vr));
 }
 
 vhost_result
@@ -203,7 +240,7 @@ vhost_device_set_vring_base(struct vhost_port *port, unsigned int idx,
     if (!ring) {
         return "no such vring";
     }
-    if (base > UINT16_MAX) {
+    if (base > UINT16_MAX && !is_packed(port)) {
         return "impossible ring base";
     }
     if (ring->started) {
@@ -217,6 +254,9 @@ vhost_device_set_vring_base(struct vhost_port *port, unsigned int idx,
 static void
 ring_stop(struct vhost_ring *ring)
 {
+    if (vring_notify_due(&ring->rxq) && ring->callfd >= 0) {
+        vhost_notify(ring->callfd);
+    }
     vhost_source_remove(ring->port->loop, &ring->kick);
     close_fd(&ring->kickfd);
     ring->started = false;
@@ -236,6 +276,11 @@ vhost_device_get_vring_base(struct vhost_port *port, unsigned int idx,
     }
     ring_stop(ring);
     *base = atomic_load_explicit(&ring->st.last_avail, memory_order_relaxed);
+    if (is_packed(port)) {
+        *base |= *base << 16;   /* The used index is the same. */
+    }
+    free(ring->record);         /* The front end knows now. */
+    ring->record = NULL;
     return NULL;
 }
 
@@ -347,27 +392,91 @@ vhost_device_set_mem(struct vhost_port *port, struct vhost_mem *mem)
 
 /* Descriptions. */
 
+/* Where a split ring goes on.  Buffers are used in the order in which they
+ * became available, so the used index tells both, also after a predecessor of
+ * ours died without saying where it was. */
+static uint16_t
+split_start(struct vhost_ring *ring, const struct vhost_vring *vr)
+{
+    uint16_t used_idx = __atomic_load_n(&vr->used->idx, __ATOMIC_RELAXED);
+
+    if (used_idx != (uint16_t) ring->base) {
+        vhost_port_log(ring->port, VHOST_LOG_INFO, "vring %u goes on at used "
+                       "index %u rather than at base %u", ring->idx, used_idx,
+                       ring->base);
+    }
+    return used_idx;
+}
+
+/* Fills in what the crash record of 'ring' belongs to. */
+static void
+record_key(const struct vhost_ring *ring, const struct vhost_vring *vr,
+           struct vhost_record_key *key)
+{
+    const struct vhost_mem *mem = vr->mem;
+
+    *key = (struct vhost_record_key) {
+        .desc = ring->addr.desc,
+        .features = vr->features,
+        .size = ring->size,
+        .base = ring->base,
+    };
+    for (unsigned int i = 0; i < mem->n_regions; i++) {
+        const struct vhost_region *r = &mem->regions[i];
+        const uint8_t *p = (const uint8_t *) vr->pdesc;
+
+        if (p >= r->host && (uint64_t) (p - r->host) < r->size) {
+            key->dev = r->mapping->dev;
+            key->ino = r->mapping->ino;
+        }
+    }
+}
+
+/* Where a packed ring goes on: where the front end says, unless it says the
+ * same as when the record began, which is then newer.  Makes that record if
+ * there is none. */
+static uint16_t
+packed_start(struct vhost_ring *ring, struct vhost_vring *vr)
+{
+    uint16_t pos = ring->base;
+    struct vhost_record_key key;
+
+    if ((uint32_t) (pos & ~VRING_PACKED_WRAP) >= vr->size) {
+        vhost_port_log(ring->port, VHOST_LOG_WARN, "vring %u starts at 0 "
+                       "rather than at base 0x%x, which it does not have",
+                       ring->idx, ring->base);
+        pos = VRING_PACKED_WRAP;
+    }
+    record_key(ring, vr, &key);
+    if (!ring->record) {
+        ring->record = calloc(1, sizeof *ring->record);
+    } else if (vhost_record_resume(ring->record, vr, &key, &pos)) {
+        vhost_port_log(ring->port, VHOST_LOG_INFO, "vring %u goes on at "
+                       "0x%x rather than at base 0x%x", ring->idx, pos,
+                       ring->base);
+        return pos;
+    }
+    if (ring->record) {
+        vhost_record_start(ring->record, &key, pos);
+    }
+    return pos;
+}
+
 /* First steps of a ring that starts: where to go on, and word to the guest
  * that it need not kick. */
 static void
 ring_begin(struct vhost_ring *ring, struct vhost_vring *vr)
 {
     struct vring_state *st = &ring->st;
-    uint16_t used_idx = __atomic_load_n(&vr->used->idx, __ATOMIC_RELAXED);
+    uint16_t pos = (vr->packed ? packed_start(ring, vr)
+                    : split_start(ring, vr));
 
-    /* Buffers are used in the order in which they became available, so the
-     * used index tells both, also after a predecessor of ours died without
-     * saying where it was. */
-    if (used_idx != (uint16_t) ring->base) {
-        vhost_port_log(ring->port, VHOST_LOG_INFO, "vring %u goes on at used "
-                       "index %u rather than at base %u", ring->idx, used_idx,
-                       ring->base);
-    }
-    atomic_store_explicit(&st->last_avail, used_idx, memory_order_relaxed);
-    atomic_store_explicit(&st->used_idx, used_idx, memory_order_relaxed);
+    atomic_store_explicit(&st->last_avail, pos, memory_order_relaxed);
+    atomic_store_explicit(&st->used_idx, pos, memory_order_relaxed);
     atomic_store_explicit(&st->backlog, 0, memory_order_relaxed);
     atomic_store_explicit(&st->broken, false, memory_order_relaxed);
     atomic_store_explicit(&st->reported, false, memory_order_relaxed);
+    st->avail_seen = st->notify_from = pos;
     st->signalled = false;
     ring->fresh = false;
     vhost_port_clear_error(ring->port);
@@ -402,6 +511,9 @@ ring_describe(struct vhost_ring *ring)
         .idx = ring->idx,
         .size = ring->size,
         .mask = ring->size - 1,
+        .packed = is_packed(port),
+        .in_order = has_feature(port, VIRTIO_F_IN_ORDER),
+        .simple = true,
         .mergeable = has_feature(port, VIRTIO_NET_F_MRG_RXBUF),
         .event_idx = has_feature(port, VIRTIO_RING_F_EVENT_IDX),
         .indirect = has_feature(port, VIRTIO_RING_F_INDIRECT_DESC),
@@ -426,7 +538,8 @@ ring_describe(struct vhost_ring *ring)
     if (ring->fresh) {
         ring_begin(ring, vr);
     }
-    vring_split_want_kicks(vr, !ring->enabled && ring->idx & 1);
+    vr->record = vr->packed ? ring->record : NULL;
+    vring_want_kicks(vr, !ring->enabled && ring->idx & 1);
     vhost_guard_end();
     ring->vr = vr;
 }
@@ -443,12 +556,13 @@ ring_drain(struct vhost_ring *ring)
 
     vhost_guard_begin(vr->mem);
     for (int i = 0; i < DRAIN_BURSTS && !is_broken(ring); i++) {
-        vring_split_want_kicks(vr, true);
-        n = vring_split_peek(vr, &b, VHOST_BURST);
+        vring_want_kicks(vr, true);
+        n = vring_peek(vr, &b, VHOST_BURST);
         if (!n) {
             break;
         }
-        vring_split_complete(vr, &b, n);
+        vring_complete(vr, &b, n);
+        vring_notify(vr);
         vring_count(vr->st, VHOST_C_DISCARDED, n);
     }
     vhost_guard_end();
@@ -575,7 +689,8 @@ device_numa(const struct vhost_port *port)
 
         for (unsigned int k = 0; vr && k < port->mem->n_regions; k++) {
             const struct vhost_region *r = &port->mem->regions[k];
-            uint8_t *p = (uint8_t *) vr->desc;
+            const uint8_t *p = (vr->packed ? (uint8_t *) vr->pdesc
+                                : (uint8_t *) vr->desc);
 
             if (p >= r->host && (uint64_t) (p - r->host) < r->size) {
                 return r->mapping->numa;
@@ -638,6 +753,9 @@ vhost_device_publish(struct vhost_port *port)
         if (ring && !vhost_gate_ring(&ring->rxq.gate)) {
             ring_describe(ring);
             ring_watch(ring);
+            if (ring->vr) {
+                vring_idle_init(&ring->rxq, ring->vr);
+            }
             vhost_gate_set(&ring->rxq.gate,
                            ring->enabled ? ring->vr : NULL);
         }
@@ -737,7 +855,12 @@ void
 vhost_device_free(struct vhost_port *port)
 {
     for (unsigned int i = 0; i < port->max_vrings; i++) {
-        free(port->rings[i]);
+        struct vhost_ring *ring = port->rings[i];
+
+        if (ring) {
+            free(ring->record);
+            free(ring);
+        }
     }
     free(port->senders);
 }

@@ -16,6 +16,7 @@
 
 #include "gate.h"
 #include "notify.h"
+#include "vring.h"
 
 /* Turns of the loop that are made at once, without sleeping, while a polling
  * thread has to leave a gate: usually it takes less than a burst. */
@@ -62,6 +63,7 @@ vhost_loop_create(const struct vhost_env *env, struct vhost_loop **loopp)
         return ENOMEM;
     }
     vhost_gate_init();
+    vhost_copy_init();
     vhost_notify_init();
     loop->env = env;
     loop->wake.fd = loop->epoll_fd = -1;

@@ -48,6 +48,7 @@ struct vhost_ring {
 
     /* Derived. */
     struct vring_state st;
+    struct vhost_crash_record *record;  /* Packed rings; NULL: none. */
     struct vhost_vring *vr;     /* NULL: not running.  Ours to change only
                                  * while no gate shows it. */
     struct vhost_rxq rxq;       /* Odd rings. */

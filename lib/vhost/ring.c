@@ -92,17 +92,74 @@ vring_check_fault(struct vhost_vring *vr)
     }
 }
 
-unsigned int
-vhost_rxq_peek(struct vhost_rxq *q, struct vhost_burst *b, unsigned int max)
+void
+vring_notify(struct vhost_vring *vr)
 {
-    struct vhost_vring *vr = vhost_gate_enter(&q->gate);
-    unsigned int n;
+    struct vring_state *st = vr->st;
 
-    if (!vr) {
-        return 0;
+    if (vr->callfd < 0) {
+        return;                 /* The guest polls. */
     }
-    vhost_guard_begin(vr->mem);
-    n = vring_is_broken(vr) ? 0 : vring_split_peek(vr, b, max);
+
+    /* The guest publishes its wish and looks for used buffers; we have
+     * published used buffers and look at its wish. */
+#ifndef __SANITIZE_THREAD__
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+    if (vr->packed ? vring_packed_wants_call(vr)
+        : vring_split_wants_call(vr)) {
+        st->signalled = true;
+        vring_call(vr);
+    } else {
+        vring_count(st, VHOST_C_SUPPRESSED, 1);
+    }
+    st->notify_from = atomic_load_explicit(&st->used_idx,
+                                           memory_order_relaxed);
+}
+
+/* Notes how to see that nothing has changed since now.  Inside the gate, or
+ * while it is closed. */
+static inline void
+rxq_mark_idle(struct vhost_rxq *q, const struct vhost_vring *vr)
+{
+    uint16_t pos = atomic_load_explicit(&vr->st->last_avail,
+                                        memory_order_relaxed);
+
+    if (!vr->packed) {
+        q->idle_value = pos;
+        q->more = vr->st->avail_seen != pos;
+    } else {
+        /* Not the guest's yet: as the lap before has left it. */
+        q->idle_word = &vr->pdesc[pos & ~VRING_PACKED_WRAP].flags;
+        q->idle_value = (pos & VRING_PACKED_WRAP ? 0
+                         : VRING_PACKED_AVAIL | VRING_PACKED_USED);
+    }
+}
+
+void
+vring_idle_init(struct vhost_rxq *q, const struct vhost_vring *vr)
+{
+    q->mem = vr->mem;
+    q->idle_word = vr->packed ? NULL : &vr->avail->idx;
+    q->idle_mask = (vr->packed ? VRING_PACKED_AVAIL | VRING_PACKED_USED
+                    : UINT16_MAX);
+    rxq_mark_idle(q, vr);
+}
+
+/* The rest of vhost_rxq_peek(), for a queue that is not idle. */
+static unsigned int
+rxq_peek_busy(struct vhost_rxq *q, struct vhost_vring *vr,
+              struct vhost_burst *b, unsigned int max)
+{
+    unsigned int n = 0;
+
+    if (q->notify_due) {
+        q->notify_due = false;
+        vring_notify(vr);
+    }
+    if (!vring_is_broken(vr)) {
+        n = vring_peek(vr, b, max);
+    }
     if (!n) {
         vring_check_fault(vr);
         vhost_gate_leave(&q->gate);
@@ -110,12 +167,72 @@ vhost_rxq_peek(struct vhost_rxq *q, struct vhost_burst *b, unsigned int max)
     return n;
 }
 
+unsigned int
+vhost_rxq_peek_simple(struct vhost_rxq *q, struct vhost_burst *b, unsigned int max)
+{
+    struct vhost_vring *vr = vhost_gate_enter(&q->gate);
+    uint16_t word;
+
+    if (!vr) {
+        return 0;
+    }
+    vhost_guard_begin(q->mem);
+    if (q->more | q->notify_due) {
+        return rxq_peek_busy(q, vr, b, max);
+    }
+    word = guest_load16(q->idle_word);
+    if (__builtin_expect((word & q->idle_mask) != q->idle_value, 0)) {
+        return rxq_peek_busy(q, vr, b, max);
+    } else if (__builtin_expect(!word, 0)) {
+        vring_check_fault(vr);  /* Perhaps it is not the guest's 0. */
+    }
+    vhost_gate_leave(&q->gate);
+    return 0;
+}
+
+unsigned int
+vhost_rxq_peek(struct vhost_rxq *q, struct vhost_burst *b, unsigned int max)
+{
+    unsigned int n = vhost_rxq_peek_simple(q, b, max);
+
+    if (n) {
+        vhost_burst_expand(b);
+    }
+    return n;
+}
+
+void
+vhost_rxq_complete_later(struct vhost_rxq *q, struct vhost_burst *b,
+                         unsigned int n)
+{
+    struct vhost_vring *vr = b->vr;
+
+    vring_complete(vr, b, n);
+    q->notify_due |= n && vr->callfd >= 0;
+    rxq_mark_idle(q, vr);
+    vring_check_fault(vr);
+    vhost_gate_leave(&q->gate);
+}
+
 void
 vhost_rxq_complete(struct vhost_rxq *q, struct vhost_burst *b, unsigned int n)
 {
-    vring_split_complete(b->vr, b, n);
+    vring_complete(b->vr, b, n);
+    if (n) {
+        vring_notify(b->vr);
+    }
+    rxq_mark_idle(q, b->vr);
     vring_check_fault(b->vr);
     vhost_gate_leave(&q->gate);
+}
+
+bool
+vring_notify_due(struct vhost_rxq *q)
+{
+    bool due = q->notify_due;
+
+    q->notify_due = false;
+    return due;
 }
 
 unsigned int
@@ -138,9 +255,9 @@ sender_leave(struct vhost_sender *s, struct vhost_vring *vr, bool concurrent)
 }
 
 unsigned int
-vhost_sender_reserve(struct vhost_sender *s, struct vhost_burst *b,
-                     const uint32_t lens[], unsigned int n, bool concurrent,
-                     enum vhost_reserve *why)
+vhost_sender_reserve_simple(struct vhost_sender *s, struct vhost_burst *b,
+                            const uint32_t lens[], unsigned int n,
+                            bool concurrent, enum vhost_reserve *why)
 {
     bool waited = concurrent && vhost_spin_lock(&s->lock);
     struct vhost_vring *vr = vhost_gate_enter(&s->gate);
@@ -161,7 +278,8 @@ vhost_sender_reserve(struct vhost_sender *s, struct vhost_burst *b,
         vring_count(vr->st, VHOST_C_CONTENTION, 1);
     }
     if (!vring_is_broken(vr)) {
-        reserved = vring_split_reserve(vr, b, lens, n, why);
+        reserved = (vr->packed ? vring_packed_reserve(vr, b, lens, n, why)
+                    : vring_split_reserve(vr, b, lens, n, why));
     }
     if (!reserved) {
         sender_leave(s, vr, concurrent);
@@ -169,17 +287,54 @@ vhost_sender_reserve(struct vhost_sender *s, struct vhost_burst *b,
     return reserved;
 }
 
+unsigned int
+vhost_sender_reserve(struct vhost_sender *s, struct vhost_burst *b,
+                     const uint32_t lens[], unsigned int n, bool concurrent,
+                     enum vhost_reserve *why)
+{
+    unsigned int reserved = vhost_sender_reserve_simple(s, b, lens, n,
+                                                        concurrent, why);
+
+    if (reserved) {
+        vhost_burst_expand(b);
+    }
+    return reserved;
+}
+
+void
+vhost_sender_publish(struct vhost_burst *b)
+{
+    if (b->vr->packed) {
+        vring_packed_commit(b->vr, b);
+    } else {
+        vring_split_commit(b->vr, b);
+    }
+}
+
+void
+vhost_sender_finish(struct vhost_sender *s, struct vhost_burst *b,
+                    bool concurrent)
+{
+    if (__builtin_expect(b->n_used != 0, 1)) {
+        vring_notify(b->vr);
+    }
+    sender_leave(s, b->vr, concurrent);
+}
+
 void
 vhost_sender_commit(struct vhost_sender *s, struct vhost_burst *b,
                     bool concurrent)
 {
-    vring_split_commit(b->vr, b);
-    sender_leave(s, b->vr, concurrent);
+    vhost_sender_publish(b);
+    vhost_sender_finish(s, b, concurrent);
 }
 
 void
 vhost_burst_cut(struct vhost_burst *b, unsigned int n)
 {
+    if (b->simple) {
+        b->n = b->n_used = n < b->n ? n : b->n;
+    }
     while (b->n > n) {
         b->n_used -= b->pkts[--b->n].n_buffers;
     }

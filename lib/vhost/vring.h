@@ -54,9 +54,16 @@ vhost_spin_unlock(struct vhost_spinlock *lock)
  * holding 'lock' there), or by the event thread while the gate is closed; read
  * by anybody with relaxed loads. */
 struct vring_state {
-    _Atomic uint16_t last_avail;    /* Next entry of the avail ring. */
-    _Atomic uint16_t used_idx;      /* Next entry of the used ring. */
+    /* Split rings: the next entry of the avail ring and of the used ring.
+     * Packed rings: the next descriptor, with the wrap counter in bit 15; both
+     * are the same, since buffers are used in the order of the ring. */
+    _Atomic uint16_t last_avail;
+    _Atomic uint16_t used_idx;
     _Atomic uint16_t backlog;       /* Entries left after the last burst. */
+    uint16_t avail_seen;        /* Split rings: the avail index when it was
+                                 * read last; all before it is the guest's. */
+    uint16_t notify_from;       /* 'used_idx' up to which it was considered
+                                 * whether to call. */
     bool signalled;             /* A first call was considered. */
     uint8_t n_slow_calls;       /* In a row, see vring_call(). */
 
@@ -92,13 +99,26 @@ struct vhost_dirty_log {
  * process can roll it forward.  Split rings need none. */
 struct vhost_crash_record;
 
+/* Place of the wrap counter in vring_state.last_avail and in the position that
+ * vhost-user messages and event suppression structures have. */
+#define VRING_PACKED_WRAP 0x8000
+
+/* Flags of a packed ring's descriptors that say whose they are (virtio 1.2,
+ * section 2.8.1). */
+#define VRING_PACKED_AVAIL (1 << VRING_PACKED_DESC_F_AVAIL)
+#define VRING_PACKED_USED (1 << VRING_PACKED_DESC_F_USED)
+
 /* Immutable while a gate shows it. */
 struct vhost_vring {
     struct vring_state *st;
     unsigned int idx;           /* Even: guest receives, odd: guest sends. */
     uint32_t size;              /* Entries, a power of 2 for split rings. */
-    uint16_t mask;              /* size - 1. */
+    uint16_t mask;              /* size - 1 (split rings). */
     uint8_t hdr_len;            /* Of the virtio-net header in bytes. */
+    bool packed;
+    bool in_order;
+    bool simple;                /* No vIOMMU and no dirty log: the usual shapes
+                                 * of buffers may be taken on a short way. */
     bool mergeable;
     bool event_idx;
     bool indirect;              /* May be used by the guest. */
@@ -109,6 +129,11 @@ struct vhost_vring {
     struct vring_desc *desc;
     struct vring_avail *avail;
     struct vring_used *used;
+
+    /* Packed ring parts, section 2.8. */
+    struct vring_packed_desc *pdesc;
+    struct vring_packed_desc_event *driver_event;
+    struct vring_packed_desc_event *device_event;
 
     uint64_t features;
     struct vhost_mem *mem;
@@ -122,6 +147,16 @@ struct vhost_vring {
 struct vhost_rxq {
     struct vhost_gate gate;
     struct vring_state *st;     /* Of the vring it belongs to. */
+
+    /* How to see that there is nothing new, without looking at anything else:
+     * (*idle_word & idle_mask) is still idle_value.  Only inside the gate, or
+     * while it is closed. */
+    const uint16_t *idle_word;
+    struct vhost_mem *mem;
+    uint16_t idle_mask;
+    uint16_t idle_value;
+    bool more;                  /* There is something, without a look. */
+    bool notify_due;            /* See vhost_rxq_complete_later(). */
 } __attribute__((aligned(VHOST_CACHE_LINE)));
 
 struct vhost_sender {
@@ -182,10 +217,27 @@ vring_log(const struct vhost_vring *vr, const void *p, uint64_t len)
     }
 }
 
+/* Prepares 'q', whose gate is closed, to tell whether 'vr' has something
+ * new. */
+void vring_idle_init(struct vhost_rxq *q, const struct vhost_vring *vr);
+
+/* Whether a call is owed to the guest of 'q', whose gate is closed; then it is
+ * the caller's to make. */
+bool vring_notify_due(struct vhost_rxq *q);
+
+/* Chooses vhost_copy for this machine. */
+void vhost_copy_init(void);
+
+/* Calls the guest if it wants to be called for what was given back since the
+ * last call of this. */
+void vring_notify(struct vhost_vring *);
+
 /* Calls the guest now, without asking whether it wants to be. */
 void vring_call(struct vhost_vring *);
 
-/* Split rings: what ring.h promises, without the gate. */
+/* What ring.h promises, without the gate, for each ring format.  complete() and
+ * commit() show the guest its buffers; wants_call() says, after a full fence,
+ * whether it wants to be called for those since 'notify_from'. */
 unsigned int vring_split_peek(struct vhost_vring *, struct vhost_burst *,
                               unsigned int max);
 void vring_split_complete(struct vhost_vring *, struct vhost_burst *,
@@ -194,9 +246,97 @@ unsigned int vring_split_reserve(struct vhost_vring *, struct vhost_burst *,
                                  const uint32_t lens[], unsigned int n,
                                  enum vhost_reserve *why);
 void vring_split_commit(struct vhost_vring *, struct vhost_burst *);
+bool vring_split_wants_call(const struct vhost_vring *);
+
+unsigned int vring_packed_peek(struct vhost_vring *, struct vhost_burst *,
+                               unsigned int max);
+void vring_packed_complete(struct vhost_vring *, struct vhost_burst *,
+                           unsigned int n);
+unsigned int vring_packed_reserve(struct vhost_vring *, struct vhost_burst *,
+                                  const uint32_t lens[], unsigned int n,
+                                  enum vhost_reserve *why);
+void vring_packed_commit(struct vhost_vring *, struct vhost_burst *);
+bool vring_packed_wants_call(const struct vhost_vring *);
+
+static inline unsigned int
+vring_peek(struct vhost_vring *vr, struct vhost_burst *b, unsigned int max)
+{
+    return (vr->packed ? vring_packed_peek(vr, b, max)
+            : vring_split_peek(vr, b, max));
+}
+
+static inline void
+vring_complete(struct vhost_vring *vr, struct vhost_burst *b, unsigned int n)
+{
+    if (vr->packed) {
+        vring_packed_complete(vr, b, n);
+    } else {
+        vring_split_complete(vr, b, n);
+    }
+}
+
+/* Packed rings: the position 'n' <= size descriptors after 'pos'. */
+static inline uint16_t
+vring_packed_advance(const struct vhost_vring *vr, uint16_t pos, uint16_t n)
+{
+    uint32_t index = (pos & ~VRING_PACKED_WRAP) + n;
+
+    pos &= VRING_PACKED_WRAP;
+    if (index >= vr->size) {
+        index -= vr->size;
+        pos ^= VRING_PACKED_WRAP;
+    }
+    return pos | index;
+}
+
+/* Writes the 'n' entries of 'used' from position 'first' on, so that the guest
+ * sees all of them at once, and returns the position after them. */
+uint16_t vring_packed_put(struct vhost_vring *, uint16_t first,
+                          const struct vhost_used used[], unsigned int n);
+
+/* Writes the header of packet 'p' of 'b' to the guest (section 5.1.6). */
+void vring_write_header(struct vhost_vring *, struct vhost_burst *,
+                        const struct vhost_pkt *);
 
 /* Asks the guest to kick, or not to, when it makes buffers available. */
 void vring_split_want_kicks(struct vhost_vring *, bool);
+void vring_packed_want_kicks(struct vhost_vring *, bool);
+
+static inline void
+vring_want_kicks(struct vhost_vring *vr, bool want)
+{
+    if (vr->packed) {
+        vring_packed_want_kicks(vr, want);
+    } else {
+        vring_split_want_kicks(vr, want);
+    }
+}
+
+/* Has the cache line at 'p' fetched for writing.  (The compiler's builtin makes
+ * a fetch for reading of it unless it may assume a newer CPU.  Older ones do
+ * nothing here.) */
+static inline void
+prefetch_write(const void *p)
+{
+#ifdef __x86_64__
+    __asm__ volatile ("prefetchw %0" : : "m" (*(const char *) p));
+#else
+    __builtin_prefetch(p, 1);
+#endif
+}
+
+/* Loads and stores of 16 bits that the guest may change meanwhile. */
+static inline uint16_t
+guest_load16(const void *p)
+{
+    return __atomic_load_n((const uint16_t *) p, __ATOMIC_RELAXED);
+}
+
+static inline void
+guest_store16(void *p, uint16_t value)
+{
+    __atomic_store_n((uint16_t *) p, value, __ATOMIC_RELAXED);
+}
 
 /* Bytes of the three parts of a ring of 'size' entries. */
 static inline uint64_t
@@ -215,6 +355,12 @@ static inline uint64_t
 vring_split_used_len(uint32_t size, bool event_idx)
 {
     return 4 + 8 * (uint64_t) size + (event_idx ? 2 : 0);
+}
+
+static inline uint64_t
+vring_packed_desc_len(uint32_t size)
+{
+    return sizeof(struct vring_packed_desc) * (uint64_t) size;
 }
 
 #endif /* vring.h */

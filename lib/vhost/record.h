@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * The crash record of a packed ring: what its user was giving back last, so
+ * that whoever comes after an interruption can go on exactly there.  Split
+ * rings need none, since their used index is in guest memory.
+ *
+ * Interruptions are a connection that ended without GET_VRING_BASE (the front
+ * end then has an old base) and, where the record is in memory that outlives
+ * the process, the end of the process at any instruction.  Only the order of
+ * this thread's own stores matters, so that compiler barriers do.
+ *
+ * For lib/vhost only, inside a ring's gate.
+ */
+
+#ifndef VHOST_RECORD_H
+#define VHOST_RECORD_H 1
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "vring.h"
+
+/* What a record belongs to.  All of it has to be the same for the record to
+ * be of use. */
+struct vhost_record_key {
+    uint64_t dev, ino;          /* File of the memory that has the ring. */
+    uint64_t desc;              /* Ring's address in the front end. */
+    uint64_t features;
+    uint32_t size;              /* Entries. */
+    uint32_t base;              /* As SET_VRING_BASE told at the start. */
+};
+
+struct vhost_crash_record {
+    struct vhost_record_key key;
+    _Atomic uint16_t pos;       /* Next position; valid unless 'pending'. */
+    _Atomic uint16_t pending;   /* Entries of 'used' that are being given
+                                 * back; 0: none. */
+    uint16_t first;             /* Position at which they start. */
+    uint16_t last;              /* Position of the last one that was given
+                                 * back. */
+    struct vhost_used latest;   /* That one. */
+    struct vhost_used used[VHOST_BURST_SEGS];
+};
+
+/* Before the 'n' entries of 'used' are given back from position 'first' on. */
+static inline void
+vhost_record_begin(struct vhost_crash_record *r, uint16_t first,
+                   const struct vhost_used used[], unsigned int n)
+{
+    memcpy(r->used, used, n * sizeof *used);
+    r->first = first;
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&r->pending, n, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* After that; 'pos' is where the next burst starts. */
+static inline void
+vhost_record_end(struct vhost_crash_record *r, uint16_t pos)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    r->last = r->first;
+    r->latest = r->used[0];
+    atomic_store_explicit(&r->pos, pos, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    atomic_store_explicit(&r->pending, 0, memory_order_relaxed);
+}
+
+/* Starts a record at position 'pos', for a ring that starts there. */
+void vhost_record_start(struct vhost_crash_record *,
+                        const struct vhost_record_key *, uint16_t pos);
+
+/* If 'r' is about the ring 'vr', which starts with 'key', completes the burst
+ * that was interrupted, stores the position at which to go on in '*pos' and
+ * returns true.  Returns false if the ring is another one, or has been reset
+ * by its driver meanwhile. */
+bool vhost_record_resume(struct vhost_crash_record *r, struct vhost_vring *vr,
+                         const struct vhost_record_key *key, uint16_t *pos);
+
+#endif /* record.h */
