@@ -9,8 +9,10 @@
 # A file of the suite is added to TESTSUITE_AT and included by testsuite.at.
 
 unit_tests = \
+	tests/unit/test-driver \
 	tests/unit/test-faults \
 	tests/unit/test-hostile \
+	tests/unit/test-packed \
 	tests/unit/test-peers \
 	tests/unit/test-protocol \
 	tests/unit/test-ring \
@@ -23,7 +25,11 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/harness.c \
 	tests/unit/harness.h \
 	tests/unit/rig.c \
-	tests/unit/rig.h
+	tests/unit/rig.h \
+	tests/unit/ring-calls.c \
+	tests/unit/ring-cases.c \
+	tests/unit/ring-cases.h \
+	tests/unit/ring-mixed.c
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
@@ -40,12 +46,17 @@ TESTSUITE_AT = \
 	tests/traffic.at \
 	tests/life.at \
 	tests/ovs-vhost-guest.at \
+	tests/packed.at \
+	tests/bench.at \
+	tests/offloads.at \
 	tests/vhost-macros.at
 
 EXTRA_DIST += \
 	$(TESTSUITE_AT) \
 	tests/README.md \
 	tests/atlocal.in \
+	tests/vhost-headers.py \
+	tests/vhost-offloads.py \
 	tests/vhost-peer.py
 DISTCLEANFILES += tests/atconfig tests/atlocal
 
@@ -110,7 +121,7 @@ TESTSUITEFLAGS = -j2
 # "make check TESTSUITEFLAGS='-j2 -k plugin'" and so on.
 CHECK_LOCAL += check-testsuite
 check-testsuite: $(TESTSUITE) tests/atlocal $(check_PROGRAMS) $(bin_PROGRAMS) \
-		$(plugin_PROGRAMS)
+		$(plugin_PROGRAMS) $(noinst_PROGRAMS)
 	$(SHELL) '$(TESTSUITE)' -C tests AUTOTEST_PATH='$(AUTOTEST_PATH)' \
 		$(TESTSUITEFLAGS) </dev/null
 

@@ -14,6 +14,8 @@ utilities_guest_libguest_a_SOURCES = \
 	utilities/guest/net.c \
 	utilities/guest/net.h \
 	utilities/guest/protocol.c \
+	utilities/guest/vq-format.h \
+	utilities/guest/vq-packed.c \
 	utilities/guest/vq-split.c \
 	utilities/guest/vq.c \
 	utilities/guest/vq.h

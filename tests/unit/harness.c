@@ -44,6 +44,7 @@ static struct {
 } bed;
 
 static bool verbose;
+static uint64_t variant;
 static char part[256];
 
 /* What lib/vhost logged. */
@@ -128,6 +129,12 @@ log_free(void)
         free(log_lines[i].text);
     }
     n_log_lines = 0;
+}
+
+uint64_t
+test_variant(void)
+{
+    return variant;
 }
 
 bool
@@ -572,6 +579,39 @@ run_case(const struct test_case *tc)
     return FAILED;
 }
 
+/* A case of a group, with the name that it is called by. */
+struct item {
+    char name[80];
+    const struct test_case *tc;
+    uint64_t variant;
+};
+
+static struct item *
+list_cases(const struct test_group *groups, size_t n_groups, size_t *n_items)
+{
+    struct item *items;
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_groups; i++) {
+        n += groups[i].n_cases;
+    }
+    items = calloc(n, sizeof *items);
+    CHECK(items != NULL);
+    *n_items = n;
+    n = 0;
+    for (size_t i = 0; i < n_groups; i++) {
+        for (size_t k = 0; k < groups[i].n_cases; k++) {
+            struct item *item = &items[n++];
+
+            item->tc = &groups[i].cases[k];
+            item->variant = groups[i].variant;
+            snprintf(item->name, sizeof item->name, "%s%s", groups[i].prefix,
+                     item->tc->name);
+        }
+    }
+    return items;
+}
+
 static bool
 wanted(const char *name, char *names[])
 {
@@ -586,45 +626,31 @@ wanted(const char *name, char *names[])
     return false;
 }
 
-int
-test_main(int argc, char *argv[], const struct test_case *cases,
-          size_t n_cases)
+/* Runs those of 'items' that 'names' wants, or all. */
+static int
+run_items(const struct item *items, size_t n_items, char *names[])
 {
     static const char *words[] = { "ok", "not ok", "ok" };
     unsigned int counts[3] = { 0, 0, 0 };
-    struct rlimit no_core = { 0, 0 };
     unsigned int n = 0, n_wanted = 0;
-    char **names = argv + (argc > 0);
 
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    setrlimit(RLIMIT_CORE, &no_core);
-    signal(SIGPIPE, SIG_DFL);   /* A stray write to a dead peer must show. */
-    if (names[0] && !strcmp(names[0], "--list")) {
-        for (size_t i = 0; i < n_cases; i++) {
-            puts(cases[i].name);
-        }
-        return 0;
-    }
-    if (names[0] && !strcmp(names[0], "-v")) {
-        verbose = true;
-        names++;
-    }
-
-    for (size_t i = 0; i < n_cases; i++) {
-        n_wanted += wanted(cases[i].name, names);
+    for (size_t i = 0; i < n_items; i++) {
+        n_wanted += wanted(items[i].name, names);
     }
     if (!n_wanted) {
         printf("Bail out! no such case\n");
         return 1;
     }
     printf("1..%u\n", n_wanted);
-    for (size_t i = 0; i < n_cases; i++) {
-        if (wanted(cases[i].name, names)) {
+    for (size_t i = 0; i < n_items; i++) {
+        if (wanted(items[i].name, names)) {
             long long int start = test_now_us();
-            enum outcome o = run_case(&cases[i]);
+            enum outcome o;
 
+            variant = items[i].variant;
+            o = run_case(items[i].tc);
             counts[o]++;
-            printf("%s %u - %s%s (%lld ms)\n", words[o], ++n, cases[i].name,
+            printf("%s %u - %s%s (%lld ms)\n", words[o], ++n, items[i].name,
                    o == SKIPPED ? " # SKIP" : "",
                    (test_now_us() - start) / 1000);
         }
@@ -632,4 +658,40 @@ test_main(int argc, char *argv[], const struct test_case *cases,
     printf("# %u passed, %u failed, %u skipped\n", counts[PASSED],
            counts[FAILED], counts[SKIPPED]);
     return counts[FAILED] ? 1 : counts[PASSED] ? 0 : EXIT_SKIP;
+}
+
+int
+test_main_groups(int argc, char *argv[], const struct test_group *groups,
+                 size_t n_groups)
+{
+    struct rlimit no_core = { 0, 0 };
+    char **names = argv + (argc > 0);
+    struct item *items;
+    size_t n_items;
+    int status;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    setrlimit(RLIMIT_CORE, &no_core);
+    signal(SIGPIPE, SIG_DFL);   /* A stray write to a dead peer must show. */
+    items = list_cases(groups, n_groups, &n_items);
+    if (names[0] && !strcmp(names[0], "--list")) {
+        for (size_t i = 0; i < n_items; i++) {
+            puts(items[i].name);
+        }
+        status = 0;
+    } else {
+        verbose = names[0] && !strcmp(names[0], "-v");
+        status = run_items(items, n_items, names + verbose);
+    }
+    free(items);
+    return status;
+}
+
+int
+test_main(int argc, char *argv[], const struct test_case *cases,
+          size_t n_cases)
+{
+    struct test_group all = { "", 0, cases, n_cases };
+
+    return test_main_groups(argc, argv, &all, 1);
 }

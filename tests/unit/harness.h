@@ -8,6 +8,9 @@
  * knows nothing of the protocol (utilities/guest) and nothing of ports (see
  * rig.h).
  *
+ * Cases may come in groups that run the same functions on something else: a
+ * group's variant is what they ask for by test_variant().
+ *
  *     PROGRAM            runs all cases
  *     PROGRAM NAME...    runs these cases only
  *     PROGRAM --list     prints the names
@@ -41,6 +44,21 @@ struct test_case {
 /* Runs 'cases' as 'argv' says; the return value is the exit status. */
 int test_main(int argc, char *argv[], const struct test_case *cases,
               size_t n_cases);
+
+/* Cases that run with one 'variant', under names that begin with 'prefix'. */
+struct test_group {
+    const char *prefix;
+    uint64_t variant;
+    const struct test_case *cases;
+    size_t n_cases;
+};
+
+/* The same for groups of cases. */
+int test_main_groups(int argc, char *argv[], const struct test_group *groups,
+                     size_t n_groups);
+
+/* The running case's variant; 0 if it is in no group. */
+uint64_t test_variant(void);
 
 /* Ends the running case as failed or skipped.  Any thread. */
 void test_fail(const char *file, int line, const char *format, ...)

@@ -63,6 +63,7 @@ rig_create(struct rig *rig, const char *name, const struct rig_config *c)
     }
     c = &rig->c;
     rig->c.features = c->features ? c->features : RIG_FEATURES;
+    rig->c.features |= test_variant();
     rig->c.protocol = c->protocol ? c->protocol : RIG_PROTOCOL;
     rig->c.n_pairs = c->n_pairs ? c->n_pairs : 1;
     rig->c.ring_size = c->ring_size ? c->ring_size : 256;
@@ -74,6 +75,7 @@ rig_create(struct rig *rig, const char *name, const struct rig_config *c)
     snprintf(rig->name, sizeof rig->name, "%s", name);
     snprintf(rig->path, sizeof rig->path, "%s", test_path(name));
     fe_init(&rig->fe);
+    rig->fe.features = rig->c.features; /* For rings made before connecting. */
     rig->listen_fd = -1;
     if (c->role == VHOST_CLIENT) {
         rig->listen_fd = fe_listen(rig->path);
@@ -139,7 +141,7 @@ rig_start(struct rig *rig)
     for (unsigned int i = 0; i < 2 * rig->c.n_pairs; i++) {
         struct fe_vq *vq = &rig->vqs[i];
 
-        fe_vq_start(vq, fe_vq_published_used(vq), true);
+        fe_vq_start(vq, fe_vq_base(vq), true);
         CHECK(rig_vring(rig, i).started);
     }
 }

@@ -26,7 +26,8 @@
 
 struct rig_config {
     enum vhost_role role;
-    uint64_t features;          /* To accept; 0: RIG_FEATURES. */
+    uint64_t features;          /* To accept; 0: RIG_FEATURES.  Those of the
+                                 * running case's variant are added. */
     uint64_t protocol;          /* To accept; 0: RIG_PROTOCOL. */
     unsigned int n_pairs;       /* 0: 1. */
     unsigned int ring_size;     /* 0: 256. */
@@ -63,7 +64,8 @@ void rig_create(struct rig *, const char *name, const struct rig_config *);
  * sends the memory table. */
 void rig_connect(struct rig *);
 
-/* Starts and enables all rings from 'used->idx', as a front end does. */
+/* Starts and enables all rings from where the device was, as far as the ring
+ * tells (fe_vq_base()), as a front end does. */
 void rig_start(struct rig *);
 
 /* All of the above. */

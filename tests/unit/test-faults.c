@@ -506,6 +506,7 @@ test_foreign_sigbus(void)
         unsigned int n = vhost_rxq_peek(rig.rxqs[0], rig_burst(), 32);
 
         if (n) {
+            vhost_burst_read(rig_burst(), 0, frame);
             vhost_rxq_complete(rig.rxqs[0], rig_burst(), n);
         }
     }

@@ -31,7 +31,9 @@ static const struct name virtio_names[] = {
     { "ring_reset", 40 }, { "guest_uso4", 54 }, { "guest_uso6", 55 },
     { "host_uso", 56 }, { "hash_report", 57 }, { "guest_hdrlen", 59 },
     { "rss", 60 }, { "rsc_ext", 61 }, { "standby", 62 },
-    { "speed_duplex", 63 }, { NULL, 0 },
+    { "speed_duplex", 63 },
+    { "packed", 34 },           /* For short. */
+    { NULL, 0 },
 };
 
 static const struct name protocol_names[] = {

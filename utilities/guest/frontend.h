@@ -144,6 +144,7 @@ struct fe {
     uint64_t offered;
     uint64_t protocol;
     uint64_t offered_protocol;
+    bool lenient;               /* About what librte_vhost is known to do. */
     unsigned int n_regions;
     struct fe_region regions[FE_MAX_REGIONS];
 };

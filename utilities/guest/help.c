@@ -30,7 +30,8 @@ Modes:\n\
 Port options, behind a port or, with --, for all ports:\n\
   server | client         listen at SOCKET, or connect to it (default)\n\
   no-reconnect            the first end of a connection is the last\n\
-  +FEATURE -FEATURE       negotiate or not (--features +A,-B for all ports)\n\
+  +FEATURE -FEATURE       negotiate or not (--features +A,-B for all ports);\n\
+                          +packed and +in_order choose another ring format\n\
   queues=N ring=N         queue pairs, ring size\n\
   regions=N hugepages=DIR memory regions; on a hugetlbfs instead of memfd\n\
   buf=BYTES               receive buffers\n\
@@ -44,6 +45,7 @@ Port options, behind a port or, with --, for all ports:\n\
   count=N                 frames to send; of a sink: frames to wait for\n\
   burst=N                 frames at once\n\
   prepared                offer the same frames again and again\n\
+  restart=MS              stop and start the rings so often\n\
   tap=NAME netns=FILE     tap device of a bridge, namespace for it\n\
   file=FILE loop=N        file to replay; how often, 0: for ever\n\
   capture=FILE snaplen=N  write what arrives to a file, in any mode\n\

@@ -22,7 +22,7 @@
 atomic_bool run_go, run_stop_tx, run_stop;
 uint16_t run_id;
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, interval_wanted;
 static struct options options;
 static struct port *ports;
 static struct worker *workers;
@@ -35,10 +35,19 @@ on_signal(int signum)
 }
 
 static void
+on_usr1(int signum)
+{
+    (void) signum;
+    interval_wanted = 1;
+}
+
+static void
 catch_signals(void)
 {
     struct sigaction sa = { .sa_handler = on_signal };
+    struct sigaction usr1 = { .sa_handler = on_usr1 };
 
+    sigaction(SIGUSR1, &usr1, NULL);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGHUP, &sa, NULL);
@@ -170,6 +179,10 @@ tick(double start)
 {
     fe_sleep_us(2000);
     progress(start);
+    if (interval_wanted) {
+        interval_wanted = 0;
+        report_interval(ports, options.n_ports);
+    }
 }
 
 /* Waits until every port has been up.  Returns false if that does not

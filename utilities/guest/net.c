@@ -55,10 +55,13 @@ take_first(struct fe_vq *vq, struct virtio_net_hdr_mrg_rxbuf *h,
     FE_CHECK_GE(*len, hlen);
     h->num_buffers = 1;
     fe_chain_read(vq, *head, 0, h, hlen);
-    FE_CHECK_GE(h->num_buffers, 1);
     if (!(vq->fe->features & FE_F_MRG)) {
+        if (vq->fe->lenient && !h->num_buffers) {
+            h->num_buffers = 1; /* As it would be if it were set. */
+        }
         FE_CHECK_EQ(h->num_buffers, 1);
     }
+    FE_CHECK_GE(h->num_buffers, 1);
     return h->num_buffers;
 }
 

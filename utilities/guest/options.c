@@ -66,6 +66,7 @@ static const struct option_def port_table[] = {
     { "count", NUMBER, P(count), 0, UINT64_MAX, 0, false },
     { "burst", NUMBER, P(burst), 1, 1024, 0, false },
     { "prepared", SWITCH, P(prepared), 0, 0, 0, false },
+    { "restart", RATE, P(restart), 0, 0, 0, false },
     { "tap", STRING, P(tap), 0, 0, 0, false },
     { "netns", STRING, P(netns), 0, 0, 0, false },
     { "file", STRING, P(file), 0, 0, 0, false },
@@ -328,8 +329,7 @@ static void
 check_port(const struct port_options *o, const char *text)
 {
     char wrong[64];
-    uint64_t no_driver = FE_F_PACKED | FE_F_IN_ORDER | FE_BIT(33)
-                         | FE_BIT(38) | FE_BIT(57);
+    uint64_t no_driver = FE_BIT(33) | FE_BIT(38) | FE_BIT(57);
 
     if (o->features.wanted & no_driver) {
         char names[256];
@@ -361,8 +361,14 @@ check_port(const struct port_options *o, const char *text)
     if (strlen(o->path) >= 108) {
         die(EXIT_USAGE, "%s: the path is too long for a socket", text);
     }
-    if (o->ring_size & (o->ring_size - 1)) {
-        die(EXIT_USAGE, "%s: ring sizes are powers of 2", text);
+    if (o->ring_size & (o->ring_size - 1)
+        && !(o->features.required & FE_F_PACKED)) {
+        die(EXIT_USAGE, "%s: sizes of rings that are not packed are powers "
+            "of 2", text);
+    }
+    if (o->features.wanted & FE_F_PACKED
+        && !(o->features.wanted & FE_F_VERSION_1)) {
+        die(EXIT_USAGE, "%s: ring_packed needs version_1", text);
     }
 }
 

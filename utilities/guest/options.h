@@ -63,6 +63,7 @@ struct port_options {
     uint64_t count;             /* 0: no end. */
     uint64_t burst;
     bool prepared;              /* The same frames again and again. */
+    double restart;             /* Milliseconds between stops of the rings. */
 
     char *tap;
     char *netns;

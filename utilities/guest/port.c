@@ -44,6 +44,7 @@ port_init(struct port *p, const struct options *all, unsigned int index)
     p->index = index;
     p->fd = p->listen_fd = -1;
     fe_init(&p->fe);
+    p->fe.lenient = true;
     pthread_mutex_init(&p->lock, NULL);
     p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     p->room = malloc(MAX_FRAME);

@@ -131,6 +131,7 @@ struct port {
     uint64_t n_other;                   /* Frames that are not tests'. */
     uint64_t n_dropped;                 /* That the mode could not send on. */
     struct histogram latency;
+    struct histogram stops;             /* Times until all rings stopped. */
     int fd;                             /* Tap, -1: none. */
     struct pcap_file *out;
     struct misbehave_result *results;

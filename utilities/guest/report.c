@@ -142,6 +142,63 @@ report_progress(struct port *ports, unsigned int n, double elapsed)
     last = elapsed;
 }
 
+/* Intervals. */
+
+static const double percentiles[] = { 0.5, 0.9, 0.99, 0.999 };
+static const char *const percentile_names[] = { "p50", "p90", "p99",
+                                                "p99.9" };
+
+static void
+json_histogram(const char *name, const struct histogram *h)
+{
+    json_open(name, '{');
+    json_number("samples", h->n);
+    json_number("min", h->min);
+    json_real("mean", h->n ? (double) h->sum / h->n : 0);
+    for (unsigned int i = 0; i < 4; i++) {
+        json_number(percentile_names[i],
+                    histogram_percentile(h, percentiles[i]));
+    }
+    json_number("max", h->max);
+    json_close('}');
+}
+
+static void
+take(struct histogram *sum, struct histogram *h)
+{
+    histogram_merge(sum, h);
+    memset(h, 0, sizeof *h);
+}
+
+void
+report_interval(struct port *ports, unsigned int n)
+{
+    static struct histogram latency, stops;
+    uint64_t tx = 0, rx = 0;
+
+    memset(&latency, 0, sizeof latency);
+    memset(&stops, 0, sizeof stops);
+    for (unsigned int i = 0; i < n; i++) {
+        struct counters c;
+
+        port_lock(&ports[i]);
+        c = port_counters(&ports[i]);
+        take(&latency, &ports[i].latency);
+        take(&stops, &ports[i].stops);
+        port_unlock(&ports[i]);
+        tx += c.tx_frames;
+        rx += c.rx_frames;
+    }
+    json_open(NULL, '{');
+    json_number("tx_frames", tx);
+    json_number("rx_frames", rx);
+    json_histogram("latency_ns", &latency);
+    json_histogram("stop_ns", &stops);
+    json_close('}');
+    json_end();
+    fflush(stdout);
+}
+
 /* The verdict: a list of sentences about what did not hold. */
 
 static char failures[1024];
@@ -215,10 +272,6 @@ check(const struct port *ports, unsigned int n, const struct options *o,
 
 /* Text. */
 
-static const double percentiles[] = { 0.5, 0.9, 0.99, 0.999 };
-static const char *const percentile_names[] = { "p50", "p90", "p99",
-                                                "p99.9" };
-
 static void
 print_port(const struct port *p, double seconds)
 {
@@ -264,21 +317,6 @@ print_text(const struct port *ports, unsigned int n, const struct totals *t,
 /* JSON. */
 
 static void
-json_latency(const struct histogram *h)
-{
-    json_open("latency_ns", '{');
-    json_number("samples", h->n);
-    json_number("min", h->min);
-    json_real("mean", h->n ? (double) h->sum / h->n : 0);
-    for (unsigned int i = 0; i < 4; i++) {
-        json_number(percentile_names[i],
-                    histogram_percentile(h, percentiles[i]));
-    }
-    json_number("max", h->max);
-    json_close('}');
-}
-
-static void
 json_stream(const struct stream *s)
 {
     char id[16];
@@ -305,7 +343,7 @@ json_sink(const struct port *p)
         }
     }
     json_close(']');
-    json_latency(&p->latency);
+    json_histogram("latency_ns", &p->latency);
 }
 
 static void
@@ -388,7 +426,7 @@ print_json(const struct port *ports, unsigned int n, const struct totals *t,
     json_number("reordered", t->reordered);
     json_number("duplicates", t->duplicates);
     json_number("corrupt", t->corrupt);
-    json_latency(&t->latency);
+    json_histogram("latency_ns", &t->latency);
     json_open("ports", '[');
     for (unsigned int i = 0; i < n; i++) {
         json_port(&ports[i], seconds);

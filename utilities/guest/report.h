@@ -25,6 +25,10 @@ void report_totals(struct port *, unsigned int n, struct totals *);
 /* Prints a line to stderr; rates are since the last one. */
 void report_progress(struct port *, unsigned int n, double elapsed);
 
+/* Prints latencies and how long stops of the rings took, since the last call
+ * of this, and frames so far, as JSON to stdout; forgets the times. */
+void report_interval(struct port *, unsigned int n);
+
 /* Prints everything to stdout and compares it with what was expected.  Returns
  * the program's exit status. */
 int report(struct port *, unsigned int n, const struct options *,

@@ -167,7 +167,7 @@ session_bring_up(struct port *p)
     for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
         struct fe_vq *vq = &p->vqs[i];
 
-        fe_vq_start(vq, vq->ops->base(vq), true);
+        fe_vq_start(vq, fe_vq_base(vq), true);
         fe_vq_want_calls(vq, false);
     }
     set_status(p, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK | S_DRIVER_OK);
@@ -218,10 +218,37 @@ stop_wanted(struct port *p, int ms)
     return fe_event_wait(p->stop_fd, ms);
 }
 
+/* Stops all rings and starts them again where they were, as a driver does
+ * that is loaded again.  The device is stopped while it is at work: the guest
+ * ends what it does only then. */
+static void
+restart_rings(void *p_)
+{
+    struct port *p = p_;
+    uint32_t bases[2 * MAX_PAIRS];
+    uint64_t start = fe_now_ns(), took;
+
+    for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
+        bases[i] = fe_vq_stop(&p->vqs[i]);
+    }
+    took = fe_now_ns() - start;
+    port_lock(p);
+    histogram_add(&p->stops, took);
+    port_unlock(p);
+    set_live(p, false);
+    for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
+        fe_vq_start(&p->vqs[i], bases[i], true);
+        fe_event_signal(p->vqs[i].kick_fd);
+    }
+    set_live(p, true);
+    worker_wake(p->worker);
+}
+
 /* Waits until the peer hangs up or this thread has to end. */
 static void
 await_end(struct port *p)
 {
+    int timeout = p->o->restart ? (p->o->restart > 1 ? p->o->restart : 1) : -1;
     struct pollfd pfds[] = {
         { .fd = p->fe.sock, .events = POLLIN },
         { .fd = p->stop_fd, .events = POLLIN },
@@ -230,7 +257,15 @@ await_end(struct port *p)
     for (;;) {
         char bytes[512];
 
-        poll(pfds, 2, -1);
+        if (!poll(pfds, 2, timeout)) {
+            const char *error = attempt(restart_rings, p);
+
+            if (error) {
+                warn("%s: %s", p->o->path, error);
+                return;
+            }
+            continue;
+        }
         if (pfds[1].revents) {
             return;
         }

@@ -5,10 +5,9 @@
 
 #include "guest/vq.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "guest/fail.h"
+#include "guest/vq-format.h"
 
 /* Where index 'idx' of a ring is.  Sizes are powers of 2 unless a front end
  * tries something else. */
@@ -24,10 +23,6 @@ split_reset(struct fe_vq *vq)
     memset(vq->desc, 0, sizeof *vq->desc * vq->size);
     memset(vq->avail, 0, 6 + 2 * vq->size);
     memset(vq->used, 0, 6 + sizeof vq->used->ring[0] * vq->size);
-    for (unsigned int i = 0; i < vq->size; i++) {
-        vq->next_free[i] = i + 1;
-    }
-    vq->free_head = 0;
     vq->avail_idx = vq->used_idx = vq->kick_idx = 0;
 }
 
@@ -38,14 +33,13 @@ split_layout(struct fe_vq *vq, unsigned int r)
     size_t avail_len = 6 + 2 * vq->size;
     size_t used_len = 6 + sizeof vq->used->ring[0] * vq->size;
 
-    vq->desc_addr = fe_alloc(vq->fe, r, desc_len, 16);
-    vq->avail_addr = fe_alloc(vq->fe, r, avail_len, 2);
-    vq->used_addr = fe_alloc(vq->fe, r, used_len, 4);
+    /* What each side writes is in cache lines of its own. */
+    vq->desc_addr = fe_alloc(vq->fe, r, desc_len, 64);
+    vq->avail_addr = fe_alloc(vq->fe, r, avail_len, 64);
+    vq->used_addr = fe_alloc(vq->fe, r, used_len, 64);
     vq->desc = fe_ptr(vq->fe, vq->desc_addr, desc_len);
     vq->avail = fe_ptr(vq->fe, vq->avail_addr, avail_len);
     vq->used = fe_ptr(vq->fe, vq->used_addr, used_len);
-    vq->next_free = calloc(vq->size, sizeof *vq->next_free);
-    FE_CHECK(vq->next_free != NULL);
 }
 
 static void
@@ -78,7 +72,7 @@ fe_vq_avail_raw(struct fe_vq *vq, uint16_t head)
     vq->avail_idx++;
 }
 
-static uint16_t
+static void
 split_add(struct fe_vq *vq, const struct fe_buf bufs[], unsigned int n,
           uint64_t table)
 {
@@ -103,7 +97,6 @@ split_add(struct fe_vq *vq, const struct fe_buf bufs[], unsigned int n,
         vq->free_head = id;
     }
     fe_vq_avail_raw(vq, head);
-    return head;
 }
 
 static void
@@ -120,7 +113,7 @@ fe_vq_published_used(const struct fe_vq *vq)
 }
 
 static bool
-split_used(struct fe_vq *vq, uint32_t *id, uint32_t *len)
+split_used(const struct fe_vq *vq, uint32_t *id, uint32_t *len)
 {
     uint16_t published = fe_vq_published_used(vq);
     const struct vring_used_elem *e;
@@ -132,8 +125,14 @@ split_used(struct fe_vq *vq, uint32_t *id, uint32_t *len)
     e = &vq->used->ring[slot(vq, vq->used_idx)];
     *id = e->id;
     *len = e->len;
-    vq->used_idx++;
     return true;
+}
+
+static void
+split_consume(struct fe_vq *vq, unsigned int n_descs)
+{
+    (void) n_descs;
+    vq->used_idx++;
 }
 
 static void
@@ -141,11 +140,29 @@ split_release(struct fe_vq *vq, uint16_t head, unsigned int n_descs)
 {
     uint16_t last = head;
 
+    if (vq->in_order) {
+        return;                 /* The others come first. */
+    }
     for (unsigned int i = 1; i < n_descs; i++) {
         last = vq->next_free[last];
     }
     vq->next_free[last] = vq->free_head;
     vq->free_head = head;
+}
+
+static void
+split_again(struct fe_vq *vq, struct fe_chain *chain, uint16_t head)
+{
+    fe_vq_avail_raw(vq, head);
+    if (vq->in_order) {
+        vq->free_head = fe_next_head(vq, head, chain->n_descs);
+    }
+}
+
+static unsigned int
+split_recycle(struct fe_vq *vq, unsigned int max, uint64_t *bytes)
+{
+    return fe_recycle(vq, max, bytes, split_used, split_consume, split_again);
 }
 
 static bool
@@ -184,28 +201,30 @@ split_base(const struct fe_vq *vq)
     return fe_vq_published_used(vq);
 }
 
+static void
+split_set_position(struct fe_vq *vq, uint16_t n)
+{
+    vq->avail_idx = vq->used_idx = vq->kick_idx = n;
+    __atomic_store_n(&vq->avail->idx, n, __ATOMIC_RELEASE);
+    __atomic_store_n(&vq->used->idx, n, __ATOMIC_RELEASE);
+}
+
 const struct fe_vq_ops fe_vq_split = {
     .layout = split_layout,
     .reset = split_reset,
+    .set_position = split_set_position,
     .add = split_add,
     .publish = split_publish,
     .used = split_used,
+    .consume = split_consume,
     .release = split_release,
-    .recycle = fe_vq_avail_raw,
+    .recycle = split_recycle,
     .wants_kick = split_wants_kick,
     .want_calls = split_want_calls,
     .base = split_base,
 };
 
 /* For who knows what he is doing. */
-
-void
-fe_vq_set_position(struct fe_vq *vq, uint16_t n)
-{
-    vq->avail_idx = vq->used_idx = vq->kick_idx = n;
-    __atomic_store_n(&vq->avail->idx, n, __ATOMIC_RELEASE);
-    __atomic_store_n(&vq->used->idx, n, __ATOMIC_RELEASE);
-}
 
 void
 fe_vq_set_flags(struct fe_vq *vq, uint16_t flags)

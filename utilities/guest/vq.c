@@ -12,7 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "guest/fail.h"
+#include "guest/vq-format.h"
 
 static int
 new_eventfd(void)
@@ -29,9 +29,12 @@ fe_vq_init(struct fe_vq *vq, struct fe *fe, unsigned int index,
 {
     memset(vq, 0, sizeof *vq);
     vq->fe = fe;
-    vq->ops = &fe_vq_split;
+    vq->ops = fe->features & FE_F_PACKED ? &fe_vq_packed : &fe_vq_split;
     vq->index = index;
     vq->size = size;
+    vq->in_order = (fe->features & FE_F_IN_ORDER) != 0;
+    vq->next_free = calloc(size, sizeof *vq->next_free);
+    FE_CHECK(vq->next_free != NULL);
     vq->ops->layout(vq, r);
     vq->chains = calloc(size, sizeof *vq->chains);
     FE_CHECK(vq->chains != NULL);
@@ -44,6 +47,12 @@ fe_vq_init(struct fe_vq *vq, struct fe *fe, unsigned int index,
 void
 fe_vq_reset(struct fe_vq *vq)
 {
+    /* In order, heads go round. */
+    for (unsigned int i = 0; i < vq->size; i++) {
+        vq->next_free[i] = (i + 1) % vq->size;
+    }
+    vq->free_head = vq->oldest = 0;
+    vq->in_batch = false;
     vq->ops->reset(vq);
     for (unsigned int i = 0; i < vq->size; i++) {
         free(vq->chains[i].bufs);
@@ -107,7 +116,7 @@ fe_vq_start(struct fe_vq *vq, uint32_t base, bool enable)
     }
 }
 
-uint16_t
+uint32_t
 fe_vq_stop(struct fe_vq *vq)
 {
     struct fe_vring_state state = { vq->index, 0 };
@@ -115,8 +124,25 @@ fe_vq_stop(struct fe_vq *vq)
     FE_CHECK(fe_send(vq->fe, FE_GET_VRING_BASE, 0, &state, sizeof state));
     fe_reply(vq->fe, FE_GET_VRING_BASE, &state, sizeof state);
     FE_CHECK_EQ(state.index, vq->index);
-    FE_CHECK_LE(state.num, 65535);
+    if (vq->ops == &fe_vq_packed) {
+        FE_CHECK_LT(state.num & 0x7fff, vq->size);
+        FE_CHECK_LT(state.num >> 16 & 0x7fff, vq->size);
+    } else {
+        FE_CHECK_LE(state.num, 65535);
+    }
     return state.num;
+}
+
+uint32_t
+fe_vq_base(const struct fe_vq *vq)
+{
+    return vq->ops->base(vq);
+}
+
+void
+fe_vq_set_position(struct fe_vq *vq, uint16_t n)
+{
+    vq->ops->set_position(vq, n);
 }
 
 void
@@ -127,23 +153,35 @@ fe_vq_use_indirect(struct fe_vq *vq, unsigned int r, unsigned int n)
     vq->table_size = n;
 }
 
+/* Makes room for 'n' buffers; those in there may be lost. */
 static void
-note_chain(struct fe_vq *vq, uint16_t head, const struct fe_buf bufs[],
-           unsigned int n, unsigned int n_descs, uint64_t token)
+grow_chain(struct fe_chain *chain, unsigned int n)
 {
-    struct fe_chain *chain = &vq->chains[head];
-
-    FE_CHECK(!chain->busy);
     if (n > chain->allocated) {
         free(chain->bufs);
-        chain->bufs = malloc(n * sizeof *bufs);
+        chain->bufs = malloc(n * sizeof *chain->bufs);
         FE_CHECK(chain->bufs != NULL);
         chain->allocated = n;
     }
-    memcpy(chain->bufs, bufs, n * sizeof *bufs);
+}
+
+static void
+note_chain(struct fe_chain *chain, const struct fe_buf bufs[], unsigned int n,
+           unsigned int n_descs, bool indirect, uint64_t token)
+{
+    uint64_t room = 0;
+
+    FE_CHECK(!chain->busy);
+    grow_chain(chain, n);
+    memmove(chain->bufs, bufs, n * sizeof *bufs);
+    for (unsigned int i = 0; i < n; i++) {
+        room += bufs[i].in ? bufs[i].len : 0;
+    }
+    chain->room = room < UINT32_MAX ? room : UINT32_MAX;
     chain->n = n;
     chain->n_descs = n_descs;
     chain->busy = true;
+    chain->indirect = indirect;
     chain->token = token;
 }
 
@@ -151,22 +189,23 @@ int
 fe_vq_add(struct fe_vq *vq, const struct fe_buf bufs[], unsigned int n,
           unsigned int flags, uint64_t token)
 {
-    unsigned int n_descs = flags & FE_INDIRECT ? 1 : n;
+    bool indirect = (flags & FE_INDIRECT) != 0;
+    unsigned int n_descs = indirect ? 1 : n;
+    uint16_t head = vq->free_head;
     uint64_t table = 0;
-    uint16_t head;
 
     if (n_descs > vq->n_free) {
         return -1;
     }
-    if (flags & FE_INDIRECT) {
+    if (indirect) {
         FE_CHECK_LE(n, vq->table_size);
         /* A table for each head; which one it is does not matter here. */
-        table = vq->table_addr + (uint64_t) vq->free_head * vq->table_size
+        table = vq->table_addr + (uint64_t) head * vq->table_size
                                  * sizeof (struct vring_desc);
     }
+    note_chain(&vq->chains[head], bufs, n, n_descs, indirect, token);
     vq->n_free -= n_descs;
-    head = vq->ops->add(vq, bufs, n, table);
-    note_chain(vq, head, bufs, n, n_descs, token);
+    vq->ops->add(vq, vq->chains[head].bufs, n, table);
     return head;
 }
 
@@ -186,36 +225,13 @@ fe_vq_publish_and_kick(struct fe_vq *vq)
     }
 }
 
-/* Takes a used entry and checks it against the book. */
-static struct fe_chain *
-next_used(struct fe_vq *vq, uint32_t *id, uint32_t *len)
-{
-    struct fe_chain *chain;
-    uint64_t room = 0;
-
-    if (!vq->ops->used(vq, id, len)) {
-        return NULL;
-    }
-    FE_CHECK_LT(*id, vq->size);
-    chain = &vq->chains[*id];
-    if (!chain->busy) {
-        fe_failed(__FILE__, __LINE__, "ring %u: a used entry gives back "
-                  "chain %u, which the device does not have", vq->index, *id);
-    }
-    for (unsigned int i = 0; i < chain->n; i++) {
-        room += chain->bufs[i].in ? chain->bufs[i].len : 0;
-    }
-    FE_CHECK_LE(*len, room);
-    return chain;
-}
-
 bool
 fe_vq_used(struct fe_vq *vq, uint16_t *headp, uint32_t *lenp)
 {
     struct fe_chain *chain;
     uint32_t id;
 
-    chain = next_used(vq, &id, lenp);
+    chain = fe_next_used(vq, vq->ops->used, vq->ops->consume, &id, lenp);
     if (!chain) {
         return false;
     }
@@ -226,17 +242,33 @@ fe_vq_used(struct fe_vq *vq, uint16_t *headp, uint32_t *lenp)
     return true;
 }
 
+/* In order, and with free descriptors before those that come back: used chains
+ * have to move to them. */
+static unsigned int
+recycle_and_move(struct fe_vq *vq, unsigned int max, uint64_t *bytes)
+{
+    unsigned int n;
+    uint16_t head;
+    uint32_t len;
+
+    for (n = 0; n < max && fe_vq_used(vq, &head, &len); n++) {
+        const struct fe_chain *chain = &vq->chains[head];
+
+        FE_CHECK_GE(fe_vq_add(vq, chain->bufs, chain->n,
+                              chain->indirect ? FE_INDIRECT : 0,
+                              chain->token), 0);
+        *bytes += len;
+    }
+    return n;
+}
+
 unsigned int
 fe_vq_recycle(struct fe_vq *vq, unsigned int max, uint64_t *bytes)
 {
-    uint32_t id, len;
-    unsigned int n;
-
-    for (n = 0; n < max && next_used(vq, &id, &len); n++) {
-        *bytes += len;
-        vq->ops->recycle(vq, id);
+    if (vq->in_order && vq->n_free) {
+        return recycle_and_move(vq, max, bytes);
     }
-    return n;
+    return vq->ops->recycle(vq, max, bytes);
 }
 
 bool

@@ -49,9 +49,9 @@ def _base():
 class Directory:
     """A private temporary directory with a lock that its owner holds."""
 
-    def __init__(self):
-        _remove_abandoned()
-        self.path = tempfile.mkdtemp(prefix=PREFIX, dir=_base())
+    def __init__(self, prefix=PREFIX):
+        _remove_abandoned(prefix)
+        self.path = tempfile.mkdtemp(prefix=prefix, dir=_base())
         self._lock = open(os.path.join(self.path, "lock"), "w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
@@ -80,10 +80,10 @@ def _is_alive(path):
     return False
 
 
-def _remove_abandoned():
+def _remove_abandoned(prefix):
     """Removes directories whose owners were all killed at once, once they
     are old enough not to be in the making."""
-    for path in glob.glob(os.path.join(_base(), PREFIX + "*")):
+    for path in glob.glob(os.path.join(_base(), prefix + "*")):
         with contextlib.suppress(OSError):
             status = os.lstat(path)
             if status.st_uid == os.geteuid() and not _is_alive(path) \
@@ -93,13 +93,14 @@ def _remove_abandoned():
 
 # Front and worker.
 
-def supervise(work):
+def supervise(work, program="ovs-vhost-demo"):
     """Runs work(directory, keep) in a worker; returns its exit status.
+    'program' is the name for messages and directories.
 
     'work' gets a Directory and a function that it calls with an exit status
     if the laboratory is to be kept: then this process returns that status,
     and 'work' goes on without it until it gets SIGTERM."""
-    directory = Directory()
+    directory = Directory(program + ".")
     reader, writer = os.pipe()
     front = os.getpid()
     sys.stdout.flush()
@@ -107,7 +108,7 @@ def supervise(work):
     worker = os.fork()
     if worker == 0:
         os.close(reader)
-        _be_worker(front, writer, directory, work)
+        _be_worker(front, writer, directory, work, program)
     os.close(writer)
     _forward_signals(worker)
     kept = os.read(reader, 1)
@@ -117,8 +118,8 @@ def supervise(work):
     if os.WIFSIGNALED(status):
         time.sleep(0.5)         # For its children, which the kernel kills.
         directory.remove()
-        print("\nThe demo's worker was killed by signal %d; cleaned up."
-              % os.WTERMSIG(status), file=sys.stderr)
+        print("\n%s: the worker was killed by signal %d; cleaned up."
+              % (program, os.WTERMSIG(status)), file=sys.stderr)
         return 1
     return os.WEXITSTATUS(status)
 
@@ -148,7 +149,7 @@ def _interrupt(_signum, _frame):
     raise Interrupted()
 
 
-def _be_worker(front, writer, directory, work):
+def _be_worker(front, writer, directory, work, program):
     os.setsid()
     set_parent_death_signal(signal.SIGTERM)
     if os.getppid() != front:
@@ -166,10 +167,10 @@ def _be_worker(front, writer, directory, work):
     except Interrupted:
         print("\nInterrupted; everything is taken away.", file=sys.stderr)
         status = 130
-    except Exception as error:          # A defect of the demo itself.
+    except Exception as error:          # A defect of the program itself.
         import traceback
         traceback.print_exc()
-        print("ovs-vhost-demo: %s" % error, file=sys.stderr)
+        print("%s: %s" % (program, error), file=sys.stderr)
     finally:
         directory.remove()
         with contextlib.suppress(OSError):

@@ -97,15 +97,17 @@ def _words(argv):
 
 
 class Process:
-    """A long-lived child whose output goes to the file 'log'."""
+    """A long-lived child whose output goes to the file 'log'.  'stdin' is
+    what subprocess.Popen takes."""
 
-    def __init__(self, name, argv, log, netns=None, env=None):
+    def __init__(self, name, argv, log, netns=None, env=None,
+                 stdin=subprocess.DEVNULL):
         self.name = name
         self.log = log
         with open(log, "ab") as output:
             try:
-                self._child = popen(argv, netns, env=env, stdout=output,
-                                     stderr=subprocess.STDOUT)
+                self._child = popen(argv, netns, env=env, stdin=stdin,
+                                     stdout=output, stderr=subprocess.STDOUT)
             except OSError as error:
                 raise LabError("%s: %s" % (argv[0], error.strerror)) from error
         self.pid = self._child.pid
