@@ -162,30 +162,46 @@ rx_burst_offload(struct netdev_rxq_vhost *rxq, const struct vhost_burst *b,
     return count;
 }
 
-/* Counts the 'n' packets in 'pkts'. */
+/* Counts the sizes of 'n' packets, which the caller knows to be from 'min_len'
+ * to 'max_len' bytes long. */
 static inline void
-rx_count(struct pkt_counters *c, struct dp_packet *pkts[], unsigned int n)
+count_sizes(struct pkt_counters *c, struct dp_packet *pkts[], unsigned int n,
+            uint32_t min_len, uint32_t max_len, bool shared)
 {
-    uint32_t len = dp_packet_size(pkts[0]);
-    unsigned int run = 0;
+    if (OVS_LIKELY(min_len == max_len)) {
+        pkt_counters_add_sizes(c, min_len, n, shared);
+    } else {
+        for (unsigned int i = 0; i < n; i++) {
+            pkt_counters_add_sizes(c, dp_packet_size(pkts[i]), 1, shared);
+        }
+    }
+}
+
+/* Counts those of the 'n' frames at 'data' that are for groups. */
+static void
+count_groups(struct pkt_counters *c, const void *const data[], unsigned int n,
+             bool shared)
+{
+    for (unsigned int i = 0; i < n; i++) {
+        pkt_counters_add_group(c, data[i], shared);
+    }
+}
+
+/* Counts the 'n' packets in 'pkts', just received by 'b'. */
+static inline void
+rx_count(struct pkt_counters *c, const struct vhost_burst *b,
+         struct dp_packet *pkts[], unsigned int n)
+{
+    const void *data[NETDEV_MAX_BURST];
     uint8_t group = 0;
 
     for (unsigned int i = 0; i < n; i++) {
-        uint32_t this_len = dp_packet_size(pkts[i]);
-
-        group |= *(const uint8_t *) dp_packet_data(pkts[i]);
-        if (OVS_UNLIKELY(this_len != len)) {
-            pkt_counters_add_sizes(c, len, run, false);
-            len = this_len;
-            run = 0;
-        }
-        run++;
+        data[i] = dp_packet_data(pkts[i]);
+        group |= *(const uint8_t *) data[i];
     }
-    pkt_counters_add_sizes(c, len, run, false);
+    count_sizes(c, pkts, n, b->min_len, b->max_len, false);
     if (OVS_UNLIKELY(group & 1)) {
-        for (unsigned int i = 0; i < n; i++) {
-            pkt_counters_add_group(c, dp_packet_data(pkts[i]), false);
-        }
+        count_groups(c, data, n, false);
     }
 }
 
@@ -212,7 +228,7 @@ rx_burst_small(struct netdev_rxq_vhost *rxq, struct vhost_burst *b,
         rx_event(rxq->counters, RX_ALLOC_FAILED, n - got);
     }
     if (OVS_LIKELY(count)) {
-        rx_count(&rxq->counters->pkts, pkts, count);
+        rx_count(&rxq->counters->pkts, b, pkts, count);
     }
     return count;
 }
@@ -381,51 +397,35 @@ tx_fill_mixed(const struct netdev_vhost *dev, struct tx_slot *slot,
     return i;
 }
 
-/* Fills and commits the 'n' packets that 'b' has room for, which are all
- * without offloads.  Frees the 'n_free' packets at 'free' before the guest is
- * notified (see vhost_sender_publish()). */
-static inline void
-tx_fill_plain(struct tx_slot *slot, struct vhost_burst *b,
-              struct dp_packet *pkts[], const uint32_t lens[], unsigned int n,
-              struct dp_packet *free[], unsigned int n_free, bool shared)
-{
-    struct pkt_counters *c = tx_counters(slot, b);
-    const void *data[VHOST_BURST];
-    uint32_t len = lens[0];
-    unsigned int run = 0;
-    uint8_t group = 0;
-
-    for (unsigned int i = 0; i < n; i++) {
-        data[i] = dp_packet_data(pkts[i]);
-        group |= *(const uint8_t *) data[i];
-        if (OVS_UNLIKELY(lens[i] != len)) {
-            pkt_counters_add_sizes(c, len, run, shared);
-            len = lens[i];
-            run = 0;
-        }
-        run++;
-    }
-    vhost_burst_write_all(b, data, n);
-    vhost_sender_publish(b);
-    pkt_counters_add_sizes(c, len, run, shared);
-    if (OVS_UNLIKELY(group & 1)) {
-        for (unsigned int i = 0; i < n; i++) {
-            pkt_counters_add_group(c, data[i], shared);
-        }
-    }
-    counter_add(&c->packets, n, shared);
-    packet_pool_free(free, n_free);
-    vhost_sender_finish(slot->sender, b, shared);
-}
-
 /* What is to be sent. */
 struct tx_work {
     struct dp_packet **pkts;
     unsigned int n;
     bool plain;                 /* No packet has offloads. */
+    bool groups;                /* Some may be for groups. */
+    uint32_t min_len, max_len;  /* Of all. */
     uint32_t lens[VHOST_BURST];
+    const void *data[VHOST_BURST];
     struct dp_packet *selected[VHOST_BURST];
 };
+
+/* Fills and publishes the 'n' packets of 'w', from 'first' on, that 'b' has
+ * room for, which are all without offloads. */
+static inline void
+tx_fill_plain(struct tx_slot *slot, struct vhost_burst *b,
+              const struct tx_work *w, unsigned int first, unsigned int n,
+              bool shared)
+{
+    struct pkt_counters *c = tx_counters(slot, b);
+
+    vhost_burst_write_all(b, w->data + first, n);
+    vhost_sender_publish(b);
+    count_sizes(c, w->pkts + first, n, w->min_len, w->max_len, shared);
+    if (OVS_UNLIKELY(w->groups)) {
+        count_groups(c, w->data + first, n, shared);
+    }
+    counter_add(&c->packets, n, shared);
+}
 
 /* Makes 'w->pkts' those of 'pkts' that may be sent at all, and counts the
  * others. */
@@ -445,6 +445,7 @@ tx_select(const struct netdev_vhost *dev, struct tx_slot *slot,
             tx_event(slot, TX_DROP_RUNT, 1, shared);
         } else {
             w->selected[w->n] = pkts[i];
+            w->data[w->n] = dp_packet_data(pkts[i]);
             w->lens[w->n++] = len;
         }
     }
@@ -459,11 +460,14 @@ tx_look(const struct netdev_vhost *dev, struct tx_slot *slot,
     uint32_t max_len = 0;
     uint32_t min_len = UINT32_MAX;
     bool plain = true;
+    uint8_t group = 0;
 
     for (unsigned int i = 0; i < n; i++) {
         uint32_t len = dp_packet_size(pkts[i]);
 
         w->lens[i] = len;
+        w->data[i] = dp_packet_data(pkts[i]);
+        group |= *(const uint8_t *) w->data[i];
         max_len = MAX(max_len, len);
         min_len = MIN(min_len, len);
         plain &= compat_tx_is_plain(pkts[i]);
@@ -471,6 +475,9 @@ tx_look(const struct netdev_vhost *dev, struct tx_slot *slot,
     w->pkts = pkts;
     w->n = n;
     w->plain = plain;
+    w->groups = group & 1;
+    w->min_len = min_len;
+    w->max_len = max_len;
     if (OVS_UNLIKELY(max_len > dev->max_frame || min_len < ETH_HEADER_LEN)) {
         tx_select(dev, slot, pkts, n, w, shared);
     }
@@ -490,6 +497,9 @@ tx_burst(struct netdev_vhost *dev, struct tx_slot *slot,
     unsigned int retries = 0;
     unsigned int done = 0;
 
+    if (!shared) {
+        vhost_sender_prefetch(slot->sender);
+    }
     tx_look(dev, slot, pkts, n, &w, shared);
     atomic_read_relaxed(&dev->tx_retries_max, &max_retries);
     while (done < w.n) {
@@ -501,12 +511,14 @@ tx_burst(struct netdev_vhost *dev, struct tx_slot *slot,
             break;
         }
         if (OVS_LIKELY(w.plain && !b.odd)) {
-            bool last = done + room == w.n;
-
-            tx_fill_plain(slot, &b, w.pkts + done, w.lens + done, room, pkts,
-                          last ? n : 0, shared);
-            n = last ? 0 : n;
+            tx_fill_plain(slot, &b, &w, done, room, shared);
             done += room;
+            if (OVS_LIKELY(done == w.n)) {
+                /* Before the guest is notified: see vhost_sender_publish(). */
+                packet_pool_free(pkts, n);
+                n = 0;
+            }
+            vhost_sender_finish(slot->sender, &b, shared);
         } else {
             done += tx_fill_mixed(dev, slot, &b, w.pkts + done, room, shared);
         }

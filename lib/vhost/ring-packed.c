@@ -203,11 +203,13 @@ packed_peek_fast(struct walker *w, const struct walk_hit *hit,
     const unsigned int first = b->n, n_segs = b->n_segs;
     const uint16_t flags = avail_flags(w->pos);
     unsigned int room = MIN(vr->size - start, w->n_avail);
+    uint32_t max_len = b->max_len, min_len = b->min_len;
     unsigned int i;
 
     max = MIN(max, first + MIN(room, VHOST_BURST_SEGS - n_segs));
     for (i = first; i < max; i++) {
         union desc u = load_desc(vr, start + i - first);
+        uint32_t len;
         uint8_t *host;
 
         if (__builtin_expect((u.d.flags & SHAPE_FLAGS) != flags
@@ -220,9 +222,13 @@ packed_peek_fast(struct walker *w, const struct walk_hit *hit,
         __builtin_prefetch(host);
         __builtin_prefetch(host + 64);
         b->used[i] = (struct vhost_used) { .id = u.d.id, .slots = 1 };
-        vring_fast_piece(b, n_segs + i - first, host, u.d.len - hdr_len,
-                         hdr_len);
+        len = u.d.len - hdr_len;
+        vring_fast_piece(b, n_segs + i - first, host, len, hdr_len);
+        max_len = MAX(max_len, len);
+        min_len = MIN(min_len, len);
     }
+    b->max_len = max_len;       /* Of all, if all are of this kind. */
+    b->min_len = min_len;
     w->pos = vring_packed_advance(vr, w->pos, i - first);
     vring_fast_add(w, i - first);
 }

@@ -15,6 +15,7 @@
 #include "walk.h"
 
 #define MIN(A, B) ((A) < (B) ? (A) : (B))
+#define MAX(A, B) ((A) > (B) ? (A) : (B))
 
 /* A descriptor, as loaded: two words. */
 union desc {
@@ -225,6 +226,7 @@ split_peek_fast(struct walker *w, const struct walk_hit *hit,
     const uint32_t size = w->vr->size;
     const unsigned int hdr_len = w->vr->hdr_len;
     const unsigned int first = b->n, n_segs = b->n_segs;
+    uint32_t max_len = b->max_len, min_len = b->min_len;
     unsigned int i;
 
     if (n_segs + n - first > VHOST_BURST_SEGS) {
@@ -233,6 +235,7 @@ split_peek_fast(struct walker *w, const struct walk_hit *hit,
     for (i = first; i < n; i++) {
         uint16_t head = heads[i];
         union desc u;
+        uint32_t len;
         uint8_t *host;
 
         if (__builtin_expect(head >= size, 0)) {
@@ -248,9 +251,13 @@ split_peek_fast(struct walker *w, const struct walk_hit *hit,
         __builtin_prefetch(host);
         __builtin_prefetch(host + 64);
         b->used[i] = (struct vhost_used) { .id = head };
-        vring_fast_piece(b, n_segs + i - first, host, u.d.len - hdr_len,
-                         hdr_len);
+        len = u.d.len - hdr_len;
+        vring_fast_piece(b, n_segs + i - first, host, len, hdr_len);
+        max_len = MAX(max_len, len);
+        min_len = MIN(min_len, len);
     }
+    b->max_len = max_len;       /* Of all, if all are of this kind. */
+    b->min_len = min_len;
     w->pos += i - first;
     vring_fast_add(w, i - first);
 }

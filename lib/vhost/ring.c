@@ -92,22 +92,28 @@ vring_check_fault(struct vhost_vring *vr)
     }
 }
 
+/* Whether the guest wants to be called for what was given back since the last
+ * time. */
+static bool
+vring_wants_call(const struct vhost_vring *vr)
+{
+    /* The guest publishes its wish and looks for used buffers; we have
+     * published used buffers and look at its wish. */
+#ifndef __SANITIZE_THREAD__
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+    return (vr->packed ? vring_packed_wants_call(vr)
+            : vring_split_wants_call(vr));
+}
+
 void
 vring_notify(struct vhost_vring *vr)
 {
     struct vring_state *st = vr->st;
 
     if (vr->callfd < 0) {
-        return;                 /* The guest polls. */
-    }
-
-    /* The guest publishes its wish and looks for used buffers; we have
-     * published used buffers and look at its wish. */
-#ifndef __SANITIZE_THREAD__
-    atomic_thread_fence(memory_order_seq_cst);
-#endif
-    if (vr->packed ? vring_packed_wants_call(vr)
-        : vring_split_wants_call(vr)) {
+        /* The guest polls. */
+    } else if (vring_wants_call(vr)) {
         st->signalled = true;
         vring_call(vr);
     } else {
@@ -115,6 +121,33 @@ vring_notify(struct vhost_vring *vr)
     }
     st->notify_from = atomic_load_explicit(&st->used_idx,
                                            memory_order_relaxed);
+}
+
+/* Has fetched where the guest says whether it wants to be called. */
+static inline void
+vring_prefetch_wish(const struct vhost_vring *vr)
+{
+    __builtin_prefetch(vr->packed ? (const void *) vr->driver_event
+                       : vr->event_idx
+                       ? (const void *) &vr->avail->ring[vr->size]
+                       : (const void *) &vr->avail->flags);
+}
+
+/* Has fetched what the next burst will look at first. */
+static inline void
+vring_prefetch(const struct vhost_vring *vr)
+{
+    uint16_t pos = atomic_load_explicit(&vr->st->last_avail,
+                                        memory_order_relaxed);
+
+    if (vr->packed) {
+        __builtin_prefetch(&vr->pdesc[pos & ~VRING_PACKED_WRAP]);
+    } else {
+        const uint16_t *first = &vr->avail->ring[pos & vr->mask];
+
+        __builtin_prefetch(first);
+        __builtin_prefetch(first + VHOST_BURST - 1);
+    }
 }
 
 /* Notes how to see that nothing has changed since now.  Inside the gate, or
@@ -129,6 +162,7 @@ rxq_mark_idle(struct vhost_rxq *q, const struct vhost_vring *vr)
         q->idle_value = pos;
         q->more = vr->st->avail_seen != pos;
     } else {
+        q->more = false;
         /* Not the guest's yet: as the lap before has left it. */
         q->idle_word = &vr->pdesc[pos & ~VRING_PACKED_WRAP].flags;
         q->idle_value = (pos & VRING_PACKED_WRAP ? 0
@@ -146,6 +180,30 @@ vring_idle_init(struct vhost_rxq *q, const struct vhost_vring *vr)
     rxq_mark_idle(q, vr);
 }
 
+/* Bursts of a busy queue after which the guest is asked at last whether it
+ * wants to be called.  One that waits for that offers nothing more, so that its
+ * queue is idle soon. */
+#define MAX_PUT_OFF 8
+
+/* Makes up for vhost_rxq_complete_later(). */
+static void
+rxq_notify(struct vhost_rxq *q, struct vhost_vring *vr)
+{
+    q->notify_due = false;
+    q->n_put_off = 0;
+    vring_notify(vr);
+}
+
+/* What there may be to do for a queue that is idle. */
+static void
+rxq_peek_rare(struct vhost_rxq *q, struct vhost_vring *vr)
+{
+    if (q->notify_due) {
+        rxq_notify(q, vr);
+    }
+    vring_check_fault(vr);      /* A 0 that is perhaps not the guest's. */
+}
+
 /* The rest of vhost_rxq_peek(), for a queue that is not idle. */
 static unsigned int
 rxq_peek_busy(struct vhost_rxq *q, struct vhost_vring *vr,
@@ -153,9 +211,9 @@ rxq_peek_busy(struct vhost_rxq *q, struct vhost_vring *vr,
 {
     unsigned int n = 0;
 
-    if (q->notify_due) {
-        q->notify_due = false;
-        vring_notify(vr);
+    if (q->notify_due && (!q->more || ++q->n_put_off >= MAX_PUT_OFF)) {
+        vring_prefetch(vr);     /* While the fence is waited for. */
+        rxq_notify(q, vr);
     }
     if (!vring_is_broken(vr)) {
         n = vring_peek(vr, b, max);
@@ -177,14 +235,14 @@ vhost_rxq_peek_simple(struct vhost_rxq *q, struct vhost_burst *b, unsigned int m
         return 0;
     }
     vhost_guard_begin(q->mem);
-    if (q->more | q->notify_due) {
+    if (q->more) {
         return rxq_peek_busy(q, vr, b, max);
     }
     word = guest_load16(q->idle_word);
     if (__builtin_expect((word & q->idle_mask) != q->idle_value, 0)) {
         return rxq_peek_busy(q, vr, b, max);
-    } else if (__builtin_expect(!word, 0)) {
-        vring_check_fault(vr);  /* Perhaps it is not the guest's 0. */
+    } else if (__builtin_expect(q->notify_due | !word, 0)) {
+        rxq_peek_rare(q, vr);
     }
     vhost_gate_leave(&q->gate);
     return 0;
@@ -254,6 +312,17 @@ sender_leave(struct vhost_sender *s, struct vhost_vring *vr, bool concurrent)
     }
 }
 
+void
+vhost_sender_prefetch(struct vhost_sender *s)
+{
+    const struct vhost_vring *vr = vhost_gate_enter(&s->gate);
+
+    if (vr) {
+        vring_prefetch(vr);
+        vhost_gate_leave(&s->gate);
+    }
+}
+
 unsigned int
 vhost_sender_reserve_simple(struct vhost_sender *s, struct vhost_burst *b,
                             const uint32_t lens[], unsigned int n,
@@ -309,6 +378,7 @@ vhost_sender_publish(struct vhost_burst *b)
     } else {
         vring_split_commit(b->vr, b);
     }
+    vring_prefetch_wish(b->vr);
 }
 
 void

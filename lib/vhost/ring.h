@@ -137,7 +137,7 @@ void vhost_rxq_complete(struct vhost_rxq *, struct vhost_burst *b,
                         unsigned int n);
 
 /* The same for a thread that will call vhost_rxq_peek() for this queue again
- * soon: the guest is notified then.  Asking whether it wants that takes a full
+ * soon: the guest is notified then, or when the queue has become idle.  Asking whether it wants that takes a full
  * memory fence, which has to wait until all stores before it have reached
  * memory, and is nearly free some time later. */
 void vhost_rxq_complete_later(struct vhost_rxq *, struct vhost_burst *b,
@@ -168,8 +168,12 @@ unsigned int vhost_sender_reserve(struct vhost_sender *, struct vhost_burst *b,
                                   const uint32_t lens[], unsigned int n,
                                   bool concurrent, enum vhost_reserve *why);
 
-/* The same, but leaves a simple burst (see struct vhost_burst) as it is.  All
- * headers of that are zero. */
+/* Has fetched what the next reserve() of this sender, which is not used
+ * concurrently, will look at first. */
+void vhost_sender_prefetch(struct vhost_sender *);
+
+/* Like vhost_sender_reserve(), but leaves a simple burst (see struct
+ * vhost_burst) as it is.  All headers of that are zero. */
 unsigned int vhost_sender_reserve_simple(struct vhost_sender *,
                                          struct vhost_burst *b,
                                          const uint32_t lens[],

@@ -157,6 +157,7 @@ struct vhost_rxq {
     uint16_t idle_value;
     bool more;                  /* There is something, without a look. */
     bool notify_due;            /* See vhost_rxq_complete_later(). */
+    uint8_t n_put_off;          /* Bursts since that was first so. */
 } __attribute__((aligned(VHOST_CACHE_LINE)));
 
 struct vhost_sender {

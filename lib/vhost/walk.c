@@ -153,6 +153,19 @@ vhost_burst_expand(struct vhost_burst *b)
 }
 
 void
+vring_find_lengths(struct vhost_burst *b)
+{
+    b->max_len = 0;
+    b->min_len = UINT32_MAX;
+    for (unsigned int i = 0; i < b->n; i++) {
+        uint32_t len = vhost_burst_len(b, i);
+
+        b->max_len = len > b->max_len ? len : b->max_len;
+        b->min_len = len < b->min_len ? len : b->min_len;
+    }
+}
+
+void
 vring_read_headers(struct vhost_burst *b)
 {
     unsigned int hdr_len = b->vr->hdr_len;

@@ -88,6 +88,9 @@ bool vring_walk_peek(struct walker *w);
 bool vring_walk_reserve(struct walker *w, uint32_t len,
                         enum vhost_reserve *why);
 
+/* Sets 'min_len' and 'max_len'. */
+void vring_find_lengths(struct vhost_burst *);
+
 /* Reads the headers of a burst from the guest that have not been read, and sets
  * 'offloads'. */
 void vring_read_headers(struct vhost_burst *);
@@ -169,27 +172,22 @@ vring_burst_init(struct vhost_burst *b, struct vhost_vring *vr)
     b->n = b->n_segs = b->n_used = b->n_headers = 0;
     b->simple = true;
     b->odd = b->have_headers = false;
+    b->max_len = 0;
+    b->min_len = UINT32_MAX;
 }
 
 /* Ends the burst 'b' from the guest, that is, finds out what is to be said of
- * all its packets. */
+ * all its packets.  (The lengths of a simple one are known.) */
 static inline void
 vring_peek_end(struct vhost_burst *b)
 {
-    uint32_t max_len = 0, min_len = UINT32_MAX;
-
     b->offloads = false;
     if (b->vr->features & VHOST_HDR_FEATURES) {
         vring_read_headers(b);
     }
-    for (unsigned int i = 0; i < b->n; i++) {
-        uint32_t len = vhost_burst_len(b, i);
-
-        max_len = len > max_len ? len : max_len;
-        min_len = len < min_len ? len : min_len;
+    if (__builtin_expect(!b->simple, 0)) {
+        vring_find_lengths(b);
     }
-    b->max_len = max_len;
-    b->min_len = min_len;
 }
 
 #endif /* walk.h */
