@@ -24,8 +24,8 @@ vhost_copy_select(const char *name)
 
 #ifdef __x86_64__
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")
-        && __builtin_cpu_supports("bmi2")) {
+    if (__builtin_cpu_supports("avx512bw")
+        && __builtin_cpu_supports("avx512vl")) {
         found[n++] = &vhost_copy_avx512;
     }
     if (__builtin_cpu_supports("avx2")) {

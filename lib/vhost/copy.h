@@ -23,48 +23,40 @@
 #define COPY_LIBRARY 1024
 #endif
 
+/* Moves of a vector's length.  No masked ones: what they store cannot be
+ * forwarded to a load, and the switch reads the headers right after. */
 #if defined __AVX512BW__
-
-static inline void
-copy_piece(uint8_t *dst, const uint8_t *src, uint32_t len)
-{
-    uint32_t done = 0;
-    __mmask64 mask;
-
-    if (len > COPY_LIBRARY) {
-        memcpy(dst, src, len);
-        return;
-    }
-    for (; len - done > 64; done += 64) {
-        _mm512_storeu_si512(dst + done, _mm512_loadu_si512(src + done));
-    }
-    mask = _bzhi_u64(UINT64_MAX, len - done);
-    _mm512_mask_storeu_epi8(dst + done, mask,
-                            _mm512_maskz_loadu_epi8(mask, src + done));
-}
-
+#define COPY64(DST, SRC) \
+    _mm512_storeu_si512((DST), _mm512_loadu_si512(SRC))
+#define COPY32(DST, SRC) \
+    _mm256_storeu_si256((__m256i *) (DST), \
+                        _mm256_loadu_si256((const __m256i *) (SRC)))
+#elif defined __AVX2__
+#define COPY32(DST, SRC) \
+    _mm256_storeu_si256((__m256i *) (DST), \
+                        _mm256_loadu_si256((const __m256i *) (SRC)))
+#define COPY64(DST, SRC) \
+    (COPY32(DST, SRC), COPY32((DST) + 32, (SRC) + 32))
 #else
+#define COPY32(DST, SRC) memcpy(DST, SRC, 32)
+#define COPY64(DST, SRC) (COPY32(DST, SRC), COPY32((DST) + 32, (SRC) + 32))
+#endif
 
-/* 'N' bytes, a constant: the compiler makes loads and stores of it. */
-#define COPY(N) memcpy(dst, src, N)
-#define COPY_END(N) memcpy(dst + len - (N), src + len - (N), N)
+/* Up to 31 bytes.  'N' bytes, a constant, from both ends: they overlap. */
+#define COPY_ENDS(N) \
+    (memcpy(dst, src, N), memcpy(dst + len - (N), src + len - (N), N))
 
-/* Lengths up to 32.  The two parts overlap. */
 static inline void
 copy_short(uint8_t *dst, const uint8_t *src, uint32_t len)
 {
     if (len >= 16) {
-        COPY(16);
-        COPY_END(16);
+        COPY_ENDS(16);
     } else if (len >= 8) {
-        COPY(8);
-        COPY_END(8);
+        COPY_ENDS(8);
     } else if (len >= 4) {
-        COPY(4);
-        COPY_END(4);
+        COPY_ENDS(4);
     } else if (len >= 2) {
-        COPY(2);
-        COPY_END(2);
+        COPY_ENDS(2);
     } else if (len) {
         *dst = *src;
     }
@@ -75,27 +67,20 @@ copy_piece(uint8_t *dst, const uint8_t *src, uint32_t len)
 {
     if (len > COPY_LIBRARY) {
         memcpy(dst, src, len);
-    } else if (len <= 32) {
-        copy_short(dst, src, len);
+    } else if (len >= 64) {
+        uint32_t end = len - 64;
+
+        for (uint32_t i = 0; i < end; i += 64) {
+            COPY64(dst + i, src + i);
+        }
+        COPY64(dst + end, src + end);
+    } else if (len >= 32) {
+        COPY32(dst, src);
+        COPY32(dst + len - 32, src + len - 32);
     } else {
-        for (; len > 64; len -= 64, dst += 64, src += 64) {
-            COPY(32);
-            memcpy(dst + 32, src + 32, 32);
-        }
-        if (len > 32) {
-            COPY(32);
-            COPY_END(32);
-        } else {
-            /* There are 32 bytes before. */
-            COPY_END(32);
-        }
+        copy_short(dst, src, len);
     }
 }
-
-#undef COPY
-#undef COPY_END
-
-#endif
 
 static void
 copy_read(const struct vhost_burst *b, void *const dst[], unsigned int n)

@@ -166,22 +166,32 @@ packed_walker(struct walker *w, struct vhost_vring *vr, struct vhost_burst *b,
     w->next = walk_next;
 }
 
-/* About how many descriptors are available from 'pos' on, without looking at
- * each. */
+/* About how many descriptors are available from 'pos' on: none, a few, or
+ * another burst at least.  Looks only at what the next burst starts with and
+ * ends with. */
 static unsigned int
 packed_backlog(const struct vhost_vring *vr, uint16_t pos)
 {
-    unsigned int n = 0;
+    uint16_t last = vring_packed_advance(vr, pos, MIN(VHOST_BURST, vr->size)
+                                                  - 1);
 
-    for (unsigned int step = VHOST_BURST; n + step <= vr->size; n += step) {
-        uint16_t last = vring_packed_advance(vr, pos, n + step - 1);
-
-        if (!is_available(guest_load16(&vr->pdesc[pos_index(last)].flags),
-                          last)) {
-            break;
-        }
+    if (!is_available(guest_load16(&vr->pdesc[pos_index(pos)].flags), pos)) {
+        return 0;
     }
-    return n;
+    return (is_available(guest_load16(&vr->pdesc[pos_index(last)].flags), last)
+            ? VHOST_BURST : 1);
+}
+
+/* Has the descriptors of a burst from 'pos' on fetched, to be given back. */
+static inline void
+packed_fetch(const struct vhost_vring *vr, uint16_t pos, unsigned int n)
+{
+    unsigned int start = pos_index(pos);
+
+    n = MIN(n, vr->size - start);
+    for (unsigned int i = 0; i < n; i += VHOST_CACHE_LINE / 16) {
+        prefetch_write(&vr->pdesc[start + i]);
+    }
 }
 
 /* Flags that tell the common buffer of one descriptor from others. */
@@ -246,6 +256,7 @@ vring_packed_peek(struct vhost_vring *vr, struct vhost_burst *b,
         return 0;
     }
     vring_burst_init(b, vr);
+    packed_fetch(vr, w.pos, max);
     for (;;) {
         unsigned int n = b->n;
 
@@ -291,49 +302,45 @@ vring_packed_wants_call(const struct vhost_vring *vr)
     }
 }
 
-/* Writes the used descriptor at 'pos', but for its flags. */
-static inline void
-put_used(struct vhost_vring *vr, uint16_t pos, const struct vhost_used *used)
+/* Flags of a descriptor that is given back at 'pos': they say whether anything
+ * was written to the buffer. */
+static inline uint16_t
+back_flags(const struct vhost_vring *vr, uint16_t pos)
 {
-    struct vring_packed_desc *d = &vr->pdesc[pos_index(pos)];
-
-    __atomic_store_n(&d->id, used->id, __ATOMIC_RELAXED);
-    __atomic_store_n(&d->len, used->len, __ATOMIC_RELAXED);
+    return used_flags(pos) | (vr->idx & 1 ? 0 : VRING_DESC_F_WRITE);
 }
 
-/* Writes the flags.  They say whether anything was written to the buffer. */
-static inline void
-put_flags(struct vhost_vring *vr, uint16_t pos, int order)
+/* Length, id and flags as they are in a descriptor's second half. */
+static inline uint64_t
+back_word(const struct vhost_used *used, uint16_t flags)
 {
-    struct vring_packed_desc *d = &vr->pdesc[pos_index(pos)];
-    uint16_t flags = used_flags(pos) | (vr->idx & 1 ? 0 : VRING_DESC_F_WRITE);
-
-#ifdef __SANITIZE_THREAD__
-    (void) order;
-    __atomic_store_n(&d->flags, flags, __ATOMIC_SEQ_CST);
-#else
-    if (order == __ATOMIC_RELEASE) {
-        __atomic_store_n(&d->flags, flags, __ATOMIC_RELEASE);
-    } else {
-        __atomic_store_n(&d->flags, flags, __ATOMIC_RELAXED);
-    }
-#endif
-    vring_log(vr, d, sizeof *d);
+    return used->len | (uint64_t) used->id << 32 | (uint64_t) flags << 48;
 }
 
 uint16_t
 vring_packed_put(struct vhost_vring *vr, uint16_t first,
                  const struct vhost_used used[], unsigned int n)
 {
+    struct vring_packed_desc *const ring = vr->pdesc;
+    struct vring_packed_desc *d = &ring[pos_index(first)];
     uint16_t pos = vring_packed_advance(vr, first, used[0].slots);
 
-    put_used(vr, first, &used[0]);
+    /* All but the first one's flags. */
+    __atomic_store_n(&d->id, used[0].id, __ATOMIC_RELAXED);
+    __atomic_store_n(&d->len, used[0].len, __ATOMIC_RELAXED);
     for (unsigned int i = 1; i < n; i++) {
-        put_used(vr, pos, &used[i]);
-        put_flags(vr, pos, __ATOMIC_RELAXED);
+        __atomic_store_n((uint64_t *) &ring[pos_index(pos)] + 1,
+                         back_word(&used[i], back_flags(vr, pos)),
+                         __ATOMIC_RELAXED);
+        vring_log(vr, &ring[pos_index(pos)], sizeof *ring);
         pos = vring_packed_advance(vr, pos, used[i].slots);
     }
-    put_flags(vr, first, __ATOMIC_RELEASE);
+#ifdef __SANITIZE_THREAD__
+    __atomic_store_n(&d->flags, back_flags(vr, first), __ATOMIC_SEQ_CST);
+#else
+    __atomic_store_n(&d->flags, back_flags(vr, first), __ATOMIC_RELEASE);
+#endif
+    vring_log(vr, d, sizeof *d);
     return pos;
 }
 
@@ -446,6 +453,7 @@ vring_packed_reserve(struct vhost_vring *vr, struct vhost_burst *b,
     }
     *why = VHOST_R_OK;
     vring_burst_init(b, vr);
+    packed_fetch(vr, w.pos, n);
     for (;;) {
         unsigned int n_before = b->n;
 
