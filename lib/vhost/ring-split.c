@@ -194,12 +194,12 @@ split_heads(const struct vhost_vring *vr, uint16_t pos, unsigned int n,
     const struct vring_desc *desc = vr->desc;
     unsigned int mask = vr->mask;
 
+    for (unsigned int i = 0; i < n; i += VHOST_CACHE_LINE / sizeof *used) {
+        prefetch_write(&used[(pos + i) & mask]);
+    }
     for (unsigned int i = 0; i < n; i++) {
         heads[i] = guest_load16(&ring[(pos + i) & mask]);
         __builtin_prefetch(&desc[heads[i] & mask]);
-    }
-    for (unsigned int i = 0; i < n; i += VHOST_CACHE_LINE / sizeof *used) {
-        prefetch_write(&used[(pos + i) & mask]);
     }
 }
 
