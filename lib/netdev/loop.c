@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The ovs-vhost authors.
  *
- * What lib/vhost needs of the process that it runs in: its two threads, a log,
+ * What lib/vhost needs of the process that it runs in: its threads, a log,
  * and the SIGBUS handler.  All of it starts with the first port and not when
  * the plug-in is loaded, which may be before ovs-vswitchd forks or drops
  * privileges.
@@ -90,29 +90,67 @@ worker_main(void *loop)
     return NULL;
 }
 
+static void *
+notifier_main(void *loop)
+{
+    vhost_loop_notifier(loop);
+    return NULL;
+}
+
+static struct ovs_mutex loop_mutex = OVS_MUTEX_INITIALIZER;
+static struct vhost_loop *the_loop OVS_GUARDED_BY(loop_mutex) = NULL;
+static enum vhost_offload offload OVS_GUARDED_BY(loop_mutex)
+    = VHOST_OFFLOAD_NEVER;
+
+/* Puts 'offload' into force.  The notifier's thread starts when it is first
+ * wanted. */
+static void
+apply_offload(void)
+    OVS_REQUIRES(loop_mutex)
+{
+    static bool started;
+
+    if (offload != VHOST_OFFLOAD_NEVER && !started) {
+        ovs_thread_create("vhost_notify", notifier_main, the_loop);
+        started = true;
+    }
+    vhost_loop_set_offload(the_loop, offload);
+}
+
+/* Chooses who calls guests, now and for the loop that is still to come. */
+void
+vhost_netdev_set_offload(enum vhost_offload wanted)
+{
+    ovs_mutex_lock(&loop_mutex);
+    offload = wanted;
+    if (the_loop) {
+        apply_offload();
+    }
+    ovs_mutex_unlock(&loop_mutex);
+}
+
 /* Stores the process's loop in '*loopp', started if it does not run yet.
  * Returns 0 or a positive errno value, after which the next call tries
  * again. */
 int
 vhost_netdev_start_loop(struct vhost_loop **loopp)
 {
-    static struct ovs_mutex mutex = OVS_MUTEX_INITIALIZER;
-    static struct vhost_loop *loop OVS_GUARDED_BY(mutex) = NULL;
     int error = 0;
 
-    ovs_mutex_lock(&mutex);
-    if (!loop) {
-        error = vhost_loop_create(&env, &loop);
+    ovs_mutex_lock(&loop_mutex);
+    if (!the_loop) {
+        error = vhost_loop_create(&env, &the_loop);
         if (!error) {
-            ovs_thread_create("vhost_event", event_main, loop);
-            ovs_thread_create("vhost_worker", worker_main, loop);
+            ovs_thread_create("vhost_event", event_main, the_loop);
+            ovs_thread_create("vhost_worker", worker_main, the_loop);
+            apply_offload();
         } else {
-            loop = NULL;
+            the_loop = NULL;
             VLOG_ERR("vhost-user cannot be started: %s", ovs_strerror(error));
         }
     }
-    *loopp = loop;
-    ovs_mutex_unlock(&mutex);
+    *loopp = the_loop;
+    ovs_mutex_unlock(&loop_mutex);
 
     if (!error) {
         vhost_netdev_check_sigbus();

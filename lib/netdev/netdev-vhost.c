@@ -276,8 +276,33 @@ create_port(struct netdev_vhost *dev, const char *path, char **errp)
 
 /* Configuration. */
 
-void
-netdev_vhost_configure(const struct smap *other_config)
+/* Of other_config:vhost-notify-offload. */
+#define OFFLOAD_DEFAULT "auto"
+
+/* Who makes the system calls that notify guests. */
+static void
+configure_offload(const struct smap *other_config)
+{
+    const char *value = smap_get_def(other_config, "vhost-notify-offload",
+                                     OFFLOAD_DEFAULT);
+    enum vhost_offload offload = VHOST_OFFLOAD_NEVER;
+
+    if (!strcmp(value, "auto")) {
+        offload = VHOST_OFFLOAD_AUTO;
+    } else if (!strcmp(value, "true")) {
+        offload = VHOST_OFFLOAD_ALWAYS;
+    } else if (strcmp(value, "false")) {
+        static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(1, 5);
+
+        VLOG_ERR_RL(&rl, "vhost-notify-offload \"%s\" is none of auto, true, "
+                    "false: using false", value);
+    }
+    vhost_netdev_set_offload(offload);
+}
+
+/* The directory of the sockets. */
+static void
+configure_sock_dir(const struct smap *other_config)
 {
     const char *sub = smap_get(other_config, "vhost-sock-dir");
     struct stat s;
@@ -305,6 +330,13 @@ netdev_vhost_configure(const struct smap *other_config)
     } else {
         VLOG_INFO("sockets of vhostuser ports are in %s", sock_dir);
     }
+}
+
+void
+netdev_vhost_configure(const struct smap *other_config)
+{
+    configure_sock_dir(other_config);
+    configure_offload(other_config);
 }
 
 /* Remembers, and logs once, the options in 'args' that mean nothing here. */

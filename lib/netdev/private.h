@@ -244,6 +244,7 @@ void netdev_vhost_foreach(void (*)(struct netdev_vhost *, void *aux),
 /* loop.c: the threads of lib/vhost. */
 int vhost_netdev_start_loop(struct vhost_loop **);
 void vhost_netdev_check_sigbus(void);
+void vhost_netdev_set_offload(enum vhost_offload);
 
 /* rxtx.c */
 int netdev_vhost_rxq_recv(struct netdev_rxq *, struct dp_packet_batch *,

@@ -233,6 +233,8 @@ custom_add_queue(struct custom *c, const char *side, unsigned int q,
                side, q);
     custom_add(c, ring[VHOST_C_SUPPRESSED],
                "%s_q%u_guest_notifications_suppressed", side, q);
+    custom_add(c, ring[VHOST_C_OFFLOADED],
+               "%s_q%u_guest_notifications_offloaded", side, q);
     custom_add(c, ring[VHOST_C_NOTIFY_ERRORS],
                "%s_q%u_guest_notifications_error", side, q);
 }

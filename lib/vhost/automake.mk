@@ -18,6 +18,8 @@ vhost_sources = \
 	lib/vhost/memory.c \
 	lib/vhost/memory.h \
 	lib/vhost/names.c \
+	lib/vhost/notifier.c \
+	lib/vhost/notifier.h \
 	lib/vhost/notify.c \
 	lib/vhost/notify.h \
 	lib/vhost/port.c \

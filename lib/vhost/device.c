@@ -62,6 +62,8 @@ vhost_device_ring(struct vhost_port *port, unsigned int idx)
             ring->kickfd = ring->callfd = ring->errfd = -1;
             ring->rxq.st = &ring->st;
             ring->kick.ready = drain_ready;
+            vhost_call_init(&ring->call, &port->loop->notifier,
+                            &port->slow_calls_until);
             port->rings[idx] = ring;
         }
     }
@@ -457,7 +459,7 @@ packed_start(struct vhost_ring *ring, struct vhost_vring *vr)
         return pos;
     }
     if (ring->record) {
-        vhost_record_start(ring->record, &key, pos);
+        vhost_record_start(ring->record, vr, &key, pos);
     }
     return pos;
 }
@@ -478,6 +480,7 @@ ring_begin(struct vhost_ring *ring, struct vhost_vring *vr)
     atomic_store_explicit(&st->reported, false, memory_order_relaxed);
     st->avail_seen = st->notify_from = pos;
     st->signalled = false;
+    vhost_call_forget_slow(&ring->call);
     ring->fresh = false;
     vhost_port_clear_error(ring->port);
 
@@ -522,6 +525,7 @@ ring_describe(struct vhost_ring *ring)
                     ? sizeof(struct virtio_net_hdr_v1)
                     : sizeof(struct virtio_net_hdr)),
         .callfd = ring->callfd,
+        .call = ring->enabled ? &ring->call : NULL,
         .features = port->info.features,
         .mem = port->mem,
         .port = port,
@@ -642,6 +646,14 @@ ring_watch(struct vhost_ring *ring)
     }
 }
 
+/* Lets the notifier call the guest of 'ring', right before the gate of a
+ * polling thread is opened. */
+static void
+open_calls(struct vhost_ring *ring)
+{
+    vhost_gate_set(&ring->call.gate, ring->vr);
+}
+
 /* Maps the sender slots to the rings on which the guest receives. */
 static void
 publish_senders(struct vhost_port *port)
@@ -664,6 +676,9 @@ publish_senders(struct vhost_port *port)
         active[i]->shared = i + n < port->n_senders;
     }
     for (unsigned int i = 0; i < port->n_senders; i++) {
+        if (i < n) {
+            open_calls(port->rings[active[i]->idx]);
+        }
         vhost_gate_set(&port->senders[i].gate, n ? active[i % n] : NULL);
     }
 }
@@ -744,6 +759,19 @@ publish_info(struct vhost_port *port)
     }
 }
 
+/* Prepares the queue of 'ring' for the polling thread, or does what that left
+ * undone if it will not come again soon. */
+static void
+ring_before_open(struct vhost_ring *ring)
+{
+    vring_idle_init(&ring->rxq, ring->vr);
+    if (!ring->enabled && vring_notify_due(&ring->rxq)) {
+        vhost_guard_begin(ring->vr->mem);
+        vring_notify(ring->vr);
+        vhost_guard_end();
+    }
+}
+
 void
 vhost_device_publish(struct vhost_port *port)
 {
@@ -754,7 +782,10 @@ vhost_device_publish(struct vhost_port *port)
             ring_describe(ring);
             ring_watch(ring);
             if (ring->vr) {
-                vring_idle_init(&ring->rxq, ring->vr);
+                ring_before_open(ring);
+            }
+            if (ring->vr && ring->enabled) {
+                open_calls(ring);
             }
             vhost_gate_set(&ring->rxq.gate,
                            ring->enabled ? ring->vr : NULL);
@@ -849,6 +880,31 @@ vhost_device_swap_senders(struct vhost_port *port,
     port->senders = senders;
     port->n_senders = n;
     return old;
+}
+
+void
+vhost_device_settle_calls(struct vhost_port *port, int what)
+{
+    for (unsigned int i = 0; i < port->max_vrings; i++) {
+        struct vhost_ring *ring = port->rings[i];
+
+        if (vhost_stop_concerns_call(ring, what) && ring->callfd >= 0) {
+            vhost_call_settle(&ring->call, ring->callfd);
+        }
+    }
+}
+
+bool
+vhost_device_in_use(const struct vhost_port *port)
+{
+    for (unsigned int i = 0; i < port->max_vrings; i++) {
+        const struct vhost_ring *ring = port->rings[i];
+
+        if (ring && vhost_call_in_use(&ring->call)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void

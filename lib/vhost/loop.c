@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -56,12 +57,15 @@ drain_wake(struct vhost_source *wake, uint32_t events)
 int
 vhost_loop_create(const struct vhost_env *env, struct vhost_loop **loopp)
 {
-    struct vhost_loop *loop = calloc(1, sizeof *loop);
+    struct vhost_loop *loop = aligned_alloc(_Alignof(struct vhost_loop),
+                                            sizeof *loop);
     int error;
 
     if (!loop) {
         return ENOMEM;
     }
+    memset(loop, 0, sizeof *loop);
+    vhost_notifier_init(&loop->notifier);
     vhost_gate_init();
     vhost_copy_init();
     vhost_notify_init();
@@ -117,6 +121,7 @@ vhost_loop_destroy(struct vhost_loop *loop)
         close(loop->epoll_fd);
     }
     vhost_notify_exit();
+    vhost_notifier_destroy(&loop->notifier);
     pthread_cond_destroy(&loop->done_cond);
     pthread_cond_destroy(&loop->jobs_cond);
     pthread_mutex_destroy(&loop->mutex);
@@ -142,6 +147,7 @@ vhost_loop_stop(struct vhost_loop *loop)
     pthread_cond_broadcast(&loop->jobs_cond);
     pthread_mutex_unlock(&loop->mutex);
     loop_wake(loop);
+    vhost_notifier_stop(&loop->notifier);
 }
 
 int
@@ -405,4 +411,23 @@ vhost_loop_worker(struct vhost_loop *loop)
         }
     }
     pthread_mutex_unlock(&loop->mutex);
+}
+
+void
+vhost_loop_notifier(struct vhost_loop *loop)
+{
+    /* It holds no references to anything, waiting or not. */
+    if (loop->env->wait_begin) {
+        loop->env->wait_begin();
+    }
+    vhost_notifier_run(&loop->notifier);
+    if (loop->env->wait_end) {
+        loop->env->wait_end();
+    }
+}
+
+void
+vhost_loop_set_offload(struct vhost_loop *loop, enum vhost_offload wanted)
+{
+    vhost_notifier_set(&loop->notifier, wanted);
 }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "notifier.h"
 #include "vhost.h"
 
 /* A file descriptor to watch.  Embedded in its owner. */
@@ -59,6 +60,7 @@ struct vhost_loop {
     const struct vhost_env *env;
     int epoll_fd;
     struct vhost_source wake;   /* Our own eventfd. */
+    struct vhost_notifier notifier;
     _Atomic bool stopping;
     struct vhost_timer_list timers;     /* Sorted. */
 

@@ -84,6 +84,7 @@ vhost_counter_to_string(enum vhost_counter counter)
         [VHOST_C_NOTIFICATIONS] = "notifications",
         [VHOST_C_SUPPRESSED] = "notifications_suppressed",
         [VHOST_C_NOTIFY_ERRORS] = "notification_errors",
+        [VHOST_C_OFFLOADED] = "notifications_offloaded",
         [VHOST_C_CONTENTION] = "contention",
     };
 

@@ -204,6 +204,7 @@ prepare_to_be_freed(struct vhost_port *port)
     vhost_timer_cancel(&port->throttle);
     vhost_timer_cancel(&port->hint);
     vhost_timer_cancel(&port->drain_timer);
+    vhost_timer_cancel(&port->free_timer);
     vhost_task_cancel(port->loop, &port->wake_task);
     vhost_task_cancel(port->loop, &port->ops_task);
 }
@@ -241,6 +242,10 @@ run_op(struct vhost_port *port)
             change_path(port, op->path);
             finish_op(port);
             return true;
+        }
+        if (vhost_device_in_use(port)) {
+            vhost_timer_set(port->loop, &port->free_timer, vhost_now_ms() + 1);
+            return false;       /* And here too. */
         }
         prepare_to_be_freed(port);
         finish_op(port);        /* From here on 'port' may be gone. */
@@ -308,6 +313,13 @@ submit_op(struct vhost_port *port, struct vhost_op *op)
     pthread_mutex_unlock(&loop->mutex);
 }
 
+static void
+try_to_free(struct vhost_timer *timer)
+{
+    vhost_port_continue(VHOST_CONTAINER_OF(timer, struct vhost_port,
+                                           free_timer));
+}
+
 /* Life cycle. */
 
 static char *
@@ -353,6 +365,7 @@ init_port(struct vhost_port *port, struct vhost_loop *loop,
     port->ops_task.run = run_ops;
     port->wake_task.run = wake_up;
     port->announce_timer.expired = announce;
+    port->free_timer.expired = try_to_free;
     port->info.role = config->role;
     port->info.offered_features = config->features;
     port->info.n_queue_pairs = 1;
@@ -534,6 +547,10 @@ vhost_port_get_vring(struct vhost_port *port, unsigned int idx,
             info->counters[i] = atomic_load_explicit(&st->counters[i],
                                                      memory_order_relaxed);
         }
+        info->counters[VHOST_C_NOTIFICATIONS]
+            += atomic_load_explicit(&ring->call.sent, memory_order_relaxed);
+        info->counters[VHOST_C_NOTIFY_ERRORS]
+            += atomic_load_explicit(&ring->call.errors, memory_order_relaxed);
     }
     pthread_mutex_unlock(&port->mutex);
     return ring != NULL;

@@ -48,6 +48,7 @@ struct vhost_ring {
 
     /* Derived. */
     struct vring_state st;
+    struct vhost_call call;
     struct vhost_crash_record *record;  /* Packed rings; NULL: none. */
     struct vhost_vring *vr;     /* NULL: not running.  Ours to change only
                                  * while no gate shows it. */
@@ -59,6 +60,7 @@ struct vhost_ring {
 /* The handshake with the polling threads that is under way (stop.c). */
 struct vhost_stop {
     bool active;
+    int what;                   /* See vhost_stop_begin(). */
     unsigned int n_gates;
     unsigned int allocated;
     struct {
@@ -178,7 +180,9 @@ struct vhost_port {
     struct vhost_sender *senders;
     struct vhost_stop stop;
     struct vhost_task wake_task;    /* Posted by polling threads. */
+    int64_t slow_calls_until;   /* The notifier's, see vhost_call. */
     struct vhost_timer drain_timer;
+    struct vhost_timer free_timer;
     unsigned int drain_next;    /* Ring to go on with. */
     _Atomic uint64_t enabled_rings[VHOST_MAX_VRINGS / 64];
 
@@ -302,6 +306,14 @@ struct vhost_sender *vhost_device_swap_senders(struct vhost_port *,
                                                struct vhost_sender *,
                                                unsigned int n);
 
+/* Sends the calls that rings which 'what' concerns are still owed.  Their
+ * gates must be closed. */
+void vhost_device_settle_calls(struct vhost_port *, int what);
+
+/* True if the notifier still has to let go of a ring.  It will soon, once all
+ * gates are closed. */
+bool vhost_device_in_use(const struct vhost_port *);
+
 void vhost_device_free(struct vhost_port *);
 
 /* Drops a reference to 'mem' (may be NULL) at the worker. */
@@ -314,6 +326,10 @@ void vhost_device_unref_mem(struct vhost_port *, struct vhost_mem *);
  * return, or later.  One at a time per port. */
 void vhost_stop_begin(struct vhost_port *, int what,
                       void (*done)(struct vhost_port *));
+
+/* True if a change to 'what' concerns the calls to the guest of 'ring', which
+ * may be NULL. */
+bool vhost_stop_concerns_call(const struct vhost_ring *ring, int what);
 
 /* True if a change to 'what' needs a handshake at all. */
 bool vhost_stop_is_needed(const struct vhost_port *, int what);

@@ -2,20 +2,45 @@
  * Copyright (c) 2026 The ovs-vhost authors.
  *
  * Starting a crash record, and going on from one; record.h says what it is.
+ *
+ * A driver may have been reset while nobody looked, and start again with the
+ * same ring, at the same base.  Descriptors cannot always tell: after some laps
+ * they may look just like those of a fresh ring.  So the ring is marked, in
+ * memory that drivers make zero at a reset and only the device writes
+ * afterwards: the offset of its event suppression structure, which means
+ * something only with the flag RING_EVENT_FLAGS_DESC, which is never used here
+ * (virtio 1.2, section 2.8.14).
  */
 
 #include "record.h"
 
+#include <time.h>
+
+/* A number that the ring hardly has from anybody else. */
+static uint16_t
+make_cookie(void)
+{
+    static _Atomic uint32_t n;
+    struct timespec now;
+    uint64_t x;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    x = (now.tv_nsec + atomic_fetch_add(&n, 1)) * UINT64_C(0x9e3779b97f4a7c15);
+    return x >> 48 ? x >> 48 : 1;
+}
+
 void
-vhost_record_start(struct vhost_crash_record *r,
+vhost_record_start(struct vhost_crash_record *r, struct vhost_vring *vr,
                    const struct vhost_record_key *key, uint16_t pos)
 {
     atomic_store_explicit(&r->pending, 0, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
     memcpy(&r->key, key, sizeof *key);
-    r->last = r->first = pos;
-    r->latest = (struct vhost_used) { 0 };
+    r->first = pos;
+    r->cookie = make_cookie();
     atomic_store_explicit(&r->pos, pos, memory_order_relaxed);
+    guest_store16(&vr->device_event->off_wrap, r->cookie);
+    vring_log(vr, vr->device_event, sizeof *vr->device_event);
 }
 
 /* True if the positions in 'r', which may come from elsewhere, exist in a ring
@@ -31,84 +56,25 @@ is_sane(const struct vhost_crash_record *r, const struct vhost_vring *vr)
     }
     for (unsigned int i = 0; i < n; i++) {
         slots += r->used[i].slots;
+        if (!r->used[i].slots) {
+            return false;
+        }
     }
     return (slots <= vr->size
             && (r->first & ~VRING_PACKED_WRAP) < vr->size
-            && (r->last & ~VRING_PACKED_WRAP) < vr->size
             && (atomic_load(&r->pos) & ~VRING_PACKED_WRAP) < vr->size);
-}
-
-static uint16_t
-flags_at(const struct vhost_vring *vr, unsigned int index)
-{
-    return guest_load16(&vr->pdesc[index].flags);
-}
-
-static uint16_t
-id_at(const struct vhost_vring *vr, unsigned int index)
-{
-    return __atomic_load_n(&vr->pdesc[index].id, __ATOMIC_RELAXED);
-}
-
-/* True if the entry that was given back last is still as it was. */
-static bool
-is_untouched(const struct vhost_crash_record *r, const struct vhost_vring *vr)
-{
-    unsigned int last = r->last & ~VRING_PACKED_WRAP;
-    uint32_t len = __atomic_load_n(&vr->pdesc[last].len, __ATOMIC_RELAXED);
-
-    return (!(r->last & VRING_PACKED_WRAP) && (r->latest.id || r->latest.len)
-            && r->latest.id == id_at(vr, last) && r->latest.len == len
-            && !(flags_at(vr, last) & VRING_PACKED_AVAIL));
-}
-
-/* True unless the ring looks like that of a driver that was reset, which starts
- * at the first position with a ring of zeros, and offers descriptors with USED
- * 0 from the ring's start on.  An old ring may look like that where a lap has
- * just ended: then it goes on at the first position, too. */
-static bool
-has_history(const struct vhost_crash_record *r, const struct vhost_vring *vr)
-{
-    bool seen_free = false;
-    bool prefix = true;
-
-    for (unsigned int i = 0; i < vr->size; i++) {
-        uint16_t flags = flags_at(vr, i);
-
-        if (flags & VRING_PACKED_USED) {
-            return true;
-        } else if (!(flags & VRING_PACKED_AVAIL)) {
-            seen_free = true;
-        } else if (seen_free) {
-            prefix = false;
-        }
-    }
-    return ((uint16_t) r->key.base != VRING_PACKED_WRAP
-            || (!prefix && is_untouched(r, vr)));
 }
 
 /* True if the guest has not seen the burst that starts at 'first'. */
 static bool
 is_still_offered(const struct vhost_vring *vr, uint16_t first)
 {
-    uint16_t flags = flags_at(vr, first & ~VRING_PACKED_WRAP);
+    uint16_t flags;
     bool wrap = first & VRING_PACKED_WRAP;
 
+    flags = guest_load16(&vr->pdesc[first & ~VRING_PACKED_WRAP].flags);
     return (!!(flags & VRING_PACKED_AVAIL) == wrap
             && !!(flags & VRING_PACKED_USED) != wrap);
-}
-
-/* True if the pending burst of 'r' is the first one on this ring: there is no
- * trace of others, but the first buffer is the one that is there. */
-static bool
-is_first_burst(const struct vhost_crash_record *r,
-               const struct vhost_vring *vr)
-{
-    uint16_t end = vring_packed_advance(vr, r->first, r->used[0].slots);
-    unsigned int last = ((end & ~VRING_PACKED_WRAP) + vr->size - 1) % vr->size;
-
-    return (r->first == VRING_PACKED_WRAP && is_still_offered(vr, r->first)
-            && id_at(vr, last) == r->used[0].id);
 }
 
 bool
@@ -118,8 +84,8 @@ vhost_record_resume(struct vhost_crash_record *r, struct vhost_vring *vr,
     unsigned int n = atomic_load(&r->pending);
     uint16_t next = atomic_load(&r->pos);
 
-    if (memcmp(&r->key, key, sizeof *key) || !is_sane(r, vr)
-        || (!has_history(r, vr) && !(n && is_first_burst(r, vr)))) {
+    if (memcmp(&r->key, key, sizeof *key) || !is_sane(r, vr) || !r->cookie
+        || guest_load16(&vr->device_event->off_wrap) != r->cookie) {
         return false;
     }
     if (n) {

@@ -33,13 +33,11 @@ struct vhost_record_key {
 
 struct vhost_crash_record {
     struct vhost_record_key key;
+    uint16_t cookie;            /* Nonzero; also in the ring, see record.c. */
     _Atomic uint16_t pos;       /* Next position; valid unless 'pending'. */
     _Atomic uint16_t pending;   /* Entries of 'used' that are being given
                                  * back; 0: none. */
     uint16_t first;             /* Position at which they start. */
-    uint16_t last;              /* Position of the last one that was given
-                                 * back. */
-    struct vhost_used latest;   /* That one. */
     struct vhost_used used[VHOST_BURST_SEGS];
 };
 
@@ -60,15 +58,14 @@ static inline void
 vhost_record_end(struct vhost_crash_record *r, uint16_t pos)
 {
     atomic_signal_fence(memory_order_seq_cst);
-    r->last = r->first;
-    r->latest = r->used[0];
     atomic_store_explicit(&r->pos, pos, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
     atomic_store_explicit(&r->pending, 0, memory_order_relaxed);
 }
 
-/* Starts a record at position 'pos', for a ring that starts there. */
-void vhost_record_start(struct vhost_crash_record *,
+/* Starts a record at position 'pos', for a ring that starts there.  Marks the
+ * ring, so that it is recognised. */
+void vhost_record_start(struct vhost_crash_record *, struct vhost_vring *,
                         const struct vhost_record_key *, uint16_t pos);
 
 /* If 'r' is about the ring 'vr', which starts with 'key', completes the burst

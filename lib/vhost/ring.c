@@ -31,17 +31,6 @@ vring_break(struct vhost_vring *vr, enum vhost_counter error, uint64_t v0,
     vhost_port_wake(vr->port);
 }
 
-/* A call takes a microsecond, unless the front end has put so many watches on
- * the eventfd that the kernel is busy with them for as long as this, in
- * nanoseconds.  So many such calls in a row stop the ring.
- *
- * Time that passes is no proof: the thread that a call wakes up may get the
- * CPU at once.  So a call that looks slow makes only suspicious, and from then
- * on it is the CPU time of this thread that counts, until one call was quick.
- * (That clock costs a system call.) */
-#define SLOW_CALL 100000
-#define MAX_SLOW_CALLS 8
-
 static int64_t
 clock_ns(clockid_t clock)
 {
@@ -51,11 +40,13 @@ clock_ns(clockid_t clock)
     return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
-void
-vring_call(struct vhost_vring *vr)
+/* Calls the guest.  VRING_SLOW_CALL says what the clocks are for. */
+static void
+call_at_once(struct vhost_vring *vr)
 {
     struct vring_state *st = vr->st;
-    clockid_t clock = (st->n_slow_calls ? CLOCK_THREAD_CPUTIME_ID
+    bool suspicious = st->n_slow_calls > 0;
+    clockid_t clock = (suspicious ? CLOCK_THREAD_CPUTIME_ID
                        : CLOCK_MONOTONIC);
     int64_t start = clock_ns(clock);
     int64_t time;
@@ -66,11 +57,30 @@ vring_call(struct vhost_vring *vr)
         vring_count(st, VHOST_C_NOTIFICATIONS, 1);
     }
     time = clock_ns(clock) - start;
-    if (__builtin_expect(time < SLOW_CALL, 1)) {
+    if (__builtin_expect(time < VRING_SLOW_CALL, 1)) {
         st->n_slow_calls = 0;
-    } else if (++st->n_slow_calls > MAX_SLOW_CALLS) {
-        vring_break(vr, VHOST_C_SLOW_CALL, time, MAX_SLOW_CALLS);
+    } else if (++st->n_slow_calls > VRING_MAX_SLOW_CALLS) {
+        vring_break(vr, VHOST_C_SLOW_CALL, time, VRING_MAX_SLOW_CALLS);
         st->n_slow_calls = 0;
+    }
+    if (vr->call && !suspicious) {
+        vhost_call_made(vr->call, start);
+    }
+}
+
+void
+vring_call(struct vhost_vring *vr)
+{
+    struct vhost_call *call = vr->call;
+    int64_t too_slow;
+
+    if (!call || !vhost_call_take(call, vr->st)) {
+        call_at_once(vr);
+        return;
+    }
+    too_slow = atomic_load_explicit(&call->too_slow, memory_order_relaxed);
+    if (__builtin_expect(too_slow != 0, 0)) {
+        vring_break(vr, VHOST_C_SLOW_CALL, too_slow, VRING_MAX_SLOW_CALLS);
     }
 }
 
@@ -226,7 +236,8 @@ rxq_peek_busy(struct vhost_rxq *q, struct vhost_vring *vr,
 }
 
 unsigned int
-vhost_rxq_peek_simple(struct vhost_rxq *q, struct vhost_burst *b, unsigned int max)
+vhost_rxq_peek_simple(struct vhost_rxq *q, struct vhost_burst *b,
+                      unsigned int max)
 {
     struct vhost_vring *vr = vhost_gate_enter(&q->gate);
     uint16_t word;

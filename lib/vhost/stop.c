@@ -4,6 +4,9 @@
  * The event thread's side of the gates (gate.h): closes those that a change
  * concerns and finds out, without waiting, when no polling thread is inside.
  *
+ * The notifier's gates of the rings that are concerned (notifier.h) are closed
+ * with them, and what a ring is owed when all are clear is sent here.
+ *
  * A rx queue's gate concerns its own vring.  The senders' gates are closed all
  * together, whichever vring the guest receives on is to change, because which
  * sender uses which vring may change with it.
@@ -63,6 +66,13 @@ concerns_senders(int what)
 }
 
 bool
+vhost_stop_concerns_call(const struct vhost_ring *ring, int what)
+{
+    return ring && (ring->idx & 1 ? concerns_rxq(ring, what)
+                    : concerns_senders(what));
+}
+
+bool
 vhost_stop_is_needed(const struct vhost_port *port, int what)
 {
     if (what == VHOST_STOP_NOTHING) {
@@ -114,6 +124,7 @@ stop_finish(struct vhost_port *port)
     stop->active = false;
     port->loop->n_stops--;
     vhost_timer_cancel(&stop->timer);
+    vhost_device_settle_calls(port, stop->what);
     stop->done(port);
 }
 
@@ -154,6 +165,7 @@ vhost_stop_begin(struct vhost_port *port, int what,
     struct vhost_stop *stop = &port->stop;
 
     stop->n_gates = 0;
+    stop->what = what;
     stop->done = done;
     for (unsigned int i = 1; i < port->max_vrings; i += 2) {
         struct vhost_ring *ring = port->rings[i];
@@ -165,6 +177,13 @@ vhost_stop_begin(struct vhost_port *port, int what,
     for (unsigned int i = 0; what != VHOST_STOP_NOTHING
          && concerns_senders(what) && i < port->n_senders; i++) {
         stop_gate(stop, &port->senders[i].gate);
+    }
+    for (unsigned int i = 0; stop->n_gates && i < port->max_vrings; i++) {
+        struct vhost_ring *ring = port->rings[i];
+
+        if (vhost_stop_concerns_call(ring, what)) {
+            stop_gate(stop, &ring->call.gate);
+        }
     }
     if (!stop->n_gates) {
         done(port);

@@ -7,7 +7,7 @@
  * through the other half, ring.h.
  *
  * Nothing here or below knows OVS or DPDK: the embedding program supplies the
- * log and the clock, runs the two thread bodies, and is told of changes,
+ * log and the clock, runs the thread bodies, and is told of changes,
  * through callbacks.
  *
  * Threads
@@ -18,6 +18,9 @@
  *
  *   - The worker thread runs vhost_loop_worker().  It maps and unmaps guest
  *     memory, which may take long.
+ *
+ *   - The notifier thread, if there is one, runs vhost_loop_notifier().  It
+ *     makes system calls that polling threads would have to make otherwise.
  *
  *   - Polling threads ("PMDs") use ring.h only.
  *
@@ -80,7 +83,7 @@ struct vhost_env {
  * errno value.  'env' must stay valid as long as the loop. */
 int vhost_loop_create(const struct vhost_env *env, struct vhost_loop **loopp);
 
-/* Frees 'loop', which must have no ports, after both thread bodies have
+/* Frees 'loop', which must have no ports, after all thread bodies have
  * returned. */
 void vhost_loop_destroy(struct vhost_loop *);
 
@@ -90,7 +93,23 @@ void vhost_loop_run(struct vhost_loop *);
 /* Body of the worker thread: returns after vhost_loop_stop(). */
 void vhost_loop_worker(struct vhost_loop *);
 
-/* Makes both bodies return, from any thread. */
+/* Body of the notifier thread, which calls guests in place of the polling
+ * threads: returns after vhost_loop_stop().  A program may do without; then
+ * polling threads call guests themselves. */
+void vhost_loop_notifier(struct vhost_loop *);
+
+/* Whether polling threads hand calls to the notifier. */
+enum vhost_offload {
+    VHOST_OFFLOAD_NEVER,        /* They do not: the default. */
+    VHOST_OFFLOAD_AUTO,         /* While there are many calls. */
+    VHOST_OFFLOAD_ALWAYS,
+};
+
+/* Sets that, for all ports, at any time, from any thread but a polling one.
+ * Comes into force while the notifier runs. */
+void vhost_loop_set_offload(struct vhost_loop *, enum vhost_offload);
+
+/* Makes all bodies return, from any thread. */
 void vhost_loop_stop(struct vhost_loop *);
 
 /* Installs the handler that keeps the process alive when a front end
@@ -225,6 +244,9 @@ enum vhost_counter {
                                  * at each start. */
     VHOST_C_SUPPRESSED,         /* Calls the guest did not ask for. */
     VHOST_C_NOTIFY_ERRORS,      /* Calls that could not be sent. */
+    VHOST_C_OFFLOADED,          /* Calls handed to the notifier.  Those handed
+                                 * over before it comes to send one are sent
+                                 * as one. */
     VHOST_C_CONTENTION,         /* Waits for another sender. */
     VHOST_N_COUNTERS
 };

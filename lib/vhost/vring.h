@@ -16,6 +16,7 @@
 
 #include "gate.h"
 #include "memory.h"
+#include "notifier.h"
 #include "ring.h"
 #include "vhost.h"
 
@@ -124,6 +125,7 @@ struct vhost_vring {
     bool indirect;              /* May be used by the guest. */
     bool shared;                /* More than one sender: take the lock. */
     int callfd;                 /* -1: guest polls. */
+    struct vhost_call *call;    /* NULL: always call at once. */
 
     /* Split ring parts, virtio 1.2, section 2.7. */
     struct vring_desc *desc;
@@ -233,8 +235,20 @@ void vhost_copy_init(void);
  * last call of this. */
 void vring_notify(struct vhost_vring *);
 
-/* Calls the guest now, without asking whether it wants to be. */
+/* Calls the guest now, or has the notifier do it, without asking whether it
+ * wants to be called. */
 void vring_call(struct vhost_vring *);
+
+/* A call takes a microsecond, unless the front end has put so many watches on
+ * the eventfd that the kernel is busy with them for as long as this, in
+ * nanoseconds.  So many such calls in a row, and one more, stop the ring.
+ *
+ * Time that passes is no proof: the thread that a call wakes up may get the
+ * CPU at once.  So a call that looks slow makes only suspicious, and from then
+ * on it is the CPU time of the caller that counts, until one call was quick.
+ * (That clock costs a system call.) */
+#define VRING_SLOW_CALL 100000
+#define VRING_MAX_SLOW_CALLS 8
 
 /* What ring.h promises, without the gate, for each ring format.  complete() and
  * commit() show the guest its buffers; wants_call() says, after a full fence,

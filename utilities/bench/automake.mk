@@ -41,3 +41,9 @@ $(utilities_ring_bench_OBJECTS): | $(OVS_TREE)
 $(OVS_BUILDDIR)/lib/libopenvswitch.la: | $(OVS_TREE)
 endif
 endif
+
+# notify-bench needs nothing but lib/vhost.
+noinst_PROGRAMS += utilities/notify-bench
+utilities_notify_bench_SOURCES = utilities/bench/notify-bench.c
+utilities_notify_bench_CFLAGS = $(VHOST_CFLAGS)
+utilities_notify_bench_LDADD = lib/vhost/libvhost.a $(NUMA_LIBS)
