@@ -12,6 +12,7 @@ docsdir = $(docdir)/docs
 docs_DATA = \
 	docs/architecture.md \
 	docs/install.md \
+	docs/performance.md \
 	docs/reference.md \
 	docs/troubleshooting.md \
 	docs/upgrade.md

@@ -9,19 +9,25 @@
 # A file of the suite is added to TESTSUITE_AT and included by testsuite.at.
 
 unit_tests = \
+	tests/unit/test-copy \
 	tests/unit/test-driver \
 	tests/unit/test-faults \
 	tests/unit/test-hostile \
+	tests/unit/test-notifier \
 	tests/unit/test-packed \
 	tests/unit/test-peers \
 	tests/unit/test-protocol \
+	tests/unit/test-record \
 	tests/unit/test-ring \
+	tests/unit/test-scribble \
 	tests/unit/test-stop \
 	tests/unit/test-transport
 
 # What unit tests share.
 check_LIBRARIES += tests/unit/libunit.a
 tests_unit_libunit_a_SOURCES = \
+	tests/unit/attack.c \
+	tests/unit/attack.h \
 	tests/unit/harness.c \
 	tests/unit/harness.h \
 	tests/unit/rig.c \
@@ -46,6 +52,7 @@ TESTSUITE_AT = \
 	tests/traffic.at \
 	tests/life.at \
 	tests/ovs-vhost-guest.at \
+	tests/sessions.at \
 	tests/packed.at \
 	tests/bench.at \
 	tests/offloads.at \
@@ -55,6 +62,13 @@ EXTRA_DIST += \
 	$(TESTSUITE_AT) \
 	tests/README.md \
 	tests/atlocal.in \
+	tests/check-bench.py \
+	tests/recordings/README.md \
+	tests/recordings/parrot.py \
+	tests/recordings/qemu-10.0.jsonl \
+	tests/recordings/qemu-7.2.jsonl \
+	tests/recordings/record.py \
+	tests/recordings/testpmd.jsonl \
 	tests/vhost-headers.py \
 	tests/vhost-offloads.py \
 	tests/vhost-peer.py
@@ -114,8 +128,10 @@ $(TESTSUITE): tests/package.m4 $(TESTSUITE_AT)
 		-o $@.tmp '$(srcdir)/tests/testsuite.at' && mv $@.tmp $@
 CLEANFILES += $(TESTSUITE) tests/package.m4
 
-# Own programs first, then those of the tree.
-AUTOTEST_PATH = $(abs_top_builddir)/utilities:$(OVS_BUILDDIR)/vswitchd:$(OVS_BUILDDIR)/ovsdb:$(OVS_BUILDDIR)/utilities:$(OVS_BUILDDIR)/tests
+# Own programs first, then those of the tree.  GUEST_DIR is where ovs-vhost-guest
+# is: another build's, with ThreadSanitizer, can stand in for this one's.
+GUEST_DIR = $(abs_top_builddir)/utilities
+AUTOTEST_PATH = $(GUEST_DIR):$(abs_top_builddir)/utilities:$(OVS_BUILDDIR)/vswitchd:$(OVS_BUILDDIR)/ovsdb:$(OVS_BUILDDIR)/utilities:$(OVS_BUILDDIR)/tests
 TESTSUITEFLAGS = -j2
 
 # "make check TESTSUITEFLAGS='-j2 -k plugin'" and so on.

@@ -136,13 +136,18 @@ rig_connect(struct rig *rig)
 }
 
 void
+rig_start_ring(struct rig *rig, unsigned int idx, uint32_t base)
+{
+    fe_vq_start(&rig->vqs[idx], base, true);
+    rig->bases[idx] = base;
+    CHECK(rig_vring(rig, idx).started);
+}
+
+void
 rig_start(struct rig *rig)
 {
     for (unsigned int i = 0; i < 2 * rig->c.n_pairs; i++) {
-        struct fe_vq *vq = &rig->vqs[i];
-
-        fe_vq_start(vq, fe_vq_base(vq), true);
-        CHECK(rig_vring(rig, i).started);
+        rig_start_ring(rig, i, fe_vq_base(&rig->vqs[i]));
     }
 }
 
@@ -359,4 +364,17 @@ rig_check_traffic(struct rig *rig, unsigned int pair)
     }
     test_fail(__FILE__, __LINE__, "%s: pair %u receives nothing", rig->name,
               pair);
+}
+
+int
+rig_main(int argc, char *argv[], const struct test_case *cases,
+         size_t n_cases)
+{
+    const struct test_group groups[] = {
+        { "", 0, cases, n_cases },
+        { "packed-", FE_F_PACKED, cases, n_cases },
+        { "in-order-", FE_F_PACKED | FE_F_IN_ORDER, cases, n_cases },
+    };
+
+    return test_main_groups(argc, argv, groups, N_ELEMS(groups));
 }

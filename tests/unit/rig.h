@@ -49,6 +49,7 @@ struct rig {
     int listen_fd;              /* Front end's, in role VHOST_CLIENT. */
     struct fe fe;
     struct fe_vq vqs[2 * RIG_MAX_PAIRS];
+    uint32_t bases[2 * RIG_MAX_PAIRS];  /* With which they started last. */
     struct vhost_rxq *rxqs[RIG_MAX_PAIRS];
     struct vhost_sender *senders[RIG_MAX_SENDERS];
 };
@@ -63,6 +64,9 @@ void rig_create(struct rig *, const char *name, const struct rig_config *);
 /* Connects and negotiates; makes memory and rings if there are none yet, and
  * sends the memory table. */
 void rig_connect(struct rig *);
+
+/* Starts and enables ring 'idx' at 'base'. */
+void rig_start_ring(struct rig *, unsigned int idx, uint32_t base);
 
 /* Starts and enables all rings from where the device was, as far as the ring
  * tells (fe_vq_base()), as a front end does. */
@@ -114,6 +118,11 @@ bool rig_switch_send(struct rig *, unsigned int slot, size_t len,
 /* One small frame each way on queue pair 'pair' with contents checked: the
  * port works.  Uses guest memory of region 0. */
 void rig_check_traffic(struct rig *, unsigned int pair);
+
+/* test_main() on split rings, on packed rings, and on packed rings in
+ * order. */
+int rig_main(int argc, char *argv[], const struct test_case *cases,
+             size_t n_cases);
 
 /* A raw packet buffer for vhost_burst_*; too large for small stacks. */
 struct vhost_burst *rig_burst(void);

@@ -48,11 +48,12 @@ data_addr(struct rig *rig)
 static void
 offer_data(struct rig *rig, unsigned int idx, unsigned int n)
 {
+    static unsigned int next;
     struct fe_vq *vq = &rig->vqs[idx];
 
     for (unsigned int i = 0; i < n; i++) {
-        struct fe_buf buf = { data_addr(rig) + vq->avail_idx % 512 * 2048,
-                              2048, !(idx & 1) };
+        struct fe_buf buf = { data_addr(rig) + next++ % 512 * 2048, 2048,
+                              !(idx & 1) };
 
         if (fe_vq_add(vq, &buf, 1, 0, 0) < 0) {
             break;
@@ -899,7 +900,7 @@ test_no_descriptors(void)
     CHECK_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
 }
 
-static const struct test_case cases[] = {
+static const struct test_case memory_cases[] = {
     { "truncate-read", test_truncate_read, 0 },
     { "truncate-before-peek", test_truncate_before_peek, 0 },
     { "truncate-write", test_truncate_write, 0 },
@@ -908,6 +909,9 @@ static const struct test_case cases[] = {
     { "truncate-before-start", test_truncate_before_start, 0 },
     { "truncate-disabled", test_truncate_disabled, 0 },
     { "truncate-under-traffic", test_truncate_under_traffic, 0 },
+};
+
+static const struct test_case cases[] = {
     { "seals", test_seals, 0 },
     { "front-end-seals", test_front_end_seals, 0 },
     { "foreign-sigbus", test_foreign_sigbus, 0 },
@@ -922,5 +926,11 @@ static const struct test_case cases[] = {
 int
 main(int argc, char *argv[])
 {
-    return test_main(argc, argv, cases, N_ELEMS(cases));
+    const struct test_group groups[] = {
+        { "", 0, memory_cases, N_ELEMS(memory_cases) },
+        { "packed-", FE_F_PACKED, memory_cases, N_ELEMS(memory_cases) },
+        { "", 0, cases, N_ELEMS(cases) },
+    };
+
+    return test_main_groups(argc, argv, groups, N_ELEMS(groups));
 }

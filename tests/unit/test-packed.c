@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The ovs-vhost authors.
  *
- * Unit tests of bursts on packed rings (ring.h) with a guest that behaves: what
- * ring-cases.h has, in order and not, and what only packed rings have: sizes
- * that are no powers of 2, wrap counters, and what the ring looks like. */
+ * Unit tests of bursts on packed rings (ring.h) with a guest that behaves:
+ * what ring-cases.h has, in order and not, and what only packed rings have:
+ * sizes that are no powers of 2, wrap counters, and what the ring looks
+ * like. */
 
 #include <string.h>
 
@@ -253,8 +254,8 @@ test_used_slots(void)
     rig_close(&rig);
 }
 
-/* In order, what one burst gives back from the guest is one used descriptor, at
- * the first one's place; what it gives to the guest is all of them. */
+/* In order, what one burst gives back from the guest is one used descriptor,
+ * at the first one's place; what it gives to the guest is all of them. */
 static void
 test_in_order_batch(void)
 {

@@ -4,7 +4,8 @@
  * Unit tests of what changes under polling threads' feet: stops and restarts
  * of rings by every message that causes them, under traffic in both directions
  * from real threads.  No buffer may be used twice or get lost, and a thread
- * that stays inside a burst delays its own port and no other. */
+ * that stays inside a burst delays its own port and no other.  On split rings
+ * and on packed ones, which are in order or not. */
 
 #include <pthread.h>
 #include <sched.h>
@@ -44,14 +45,29 @@ check_frame(const uint8_t *frame, size_t len)
 struct traffic {
     struct rig *rig;
     bool lossy;                 /* What the guest sends may be discarded. */
+    uint64_t discarded;         /* Before this. */
     pthread_t guest, pmd;
     _Atomic bool pause;         /* Nothing new is sent. */
     _Atomic bool end;
-    _Atomic uint64_t guest_sent, guest_got;
+    _Atomic uint64_t guest_sent, guest_freed, guest_got;
     _Atomic uint64_t switch_sent, switch_got;
+    _Atomic uint64_t switch_missed;     /* Numbers that were skipped. */
     uint64_t tx_bufs, rx_bufs;
     unsigned int n_bufs;
 };
+
+/* Offers 'buf' in one descriptor or a few.  There is room for MAX_PIECES. */
+#define MAX_PIECES 3
+
+static void
+offer_split(struct fe_vq *vq, const struct fe_buf *buf, uint64_t number)
+{
+    struct fe_buf bufs[MAX_PIECES];
+    unsigned int n = number % 8 ? 1 : 2 + number / 8 % (MAX_PIECES - 1);
+
+    n = fe_split(bufs, buf->addr, buf->len, n, buf->in);
+    CHECK_GE(fe_vq_add(vq, bufs, n, 0, number), 0);
+}
 
 static void
 guest_turn(struct traffic *t, unsigned int *tx_busy, unsigned int *rx_busy,
@@ -68,6 +84,7 @@ guest_turn(struct traffic *t, unsigned int *tx_busy, unsigned int *rx_busy,
 
     while (fe_vq_used(tx, &head, &used_len)) {
         --*tx_busy;
+        atomic_fetch_add(&t->guest_freed, 1);
     }
     while ((len = fe_net_take(rx, &h, frame, sizeof frame, NULL, NULL, 0))
            >= 0) {
@@ -78,8 +95,8 @@ guest_turn(struct traffic *t, unsigned int *tx_busy, unsigned int *rx_busy,
         atomic_store(&t->guest_got, number + 1);
         --*rx_busy;
     }
-    for (int i = 0; i < 24 && *tx_busy < t->n_bufs && !atomic_load(&t->pause);
-         i++) {
+    for (int i = 0; i < 24 && *tx_busy < t->n_bufs && !atomic_load(&t->pause)
+                    && tx->n_free >= MAX_PIECES; i++) {
         uint64_t number = atomic_load(&t->guest_sent);
         struct fe_buf buf = {
             t->tx_bufs + number % t->n_bufs * (2 * MAX_FRAME), 0, false,
@@ -88,7 +105,7 @@ guest_turn(struct traffic *t, unsigned int *tx_busy, unsigned int *rx_busy,
         len = make_frame(frame, number);
         buf.len = len + fe_net_header_len(&rig->fe);
         fe_net_write(&rig->fe, buf.addr, NULL, frame, len);
-        CHECK_GE(fe_vq_add(tx, &buf, 1, 0, number), 0);
+        offer_split(tx, &buf, number);
         atomic_store(&t->guest_sent, number + 1);
         ++*tx_busy;
         news = true;
@@ -97,13 +114,13 @@ guest_turn(struct traffic *t, unsigned int *tx_busy, unsigned int *rx_busy,
         fe_vq_publish(tx);
     }
     news = false;
-    while (*rx_busy < t->n_bufs) {
+    while (*rx_busy < t->n_bufs && rx->n_free >= MAX_PIECES) {
         struct fe_buf buf = {
-            t->rx_bufs + (*posted)++ % t->n_bufs * (2 * MAX_FRAME),
+            t->rx_bufs + *posted % t->n_bufs * (2 * MAX_FRAME),
             2 * MAX_FRAME, true,
         };
 
-        CHECK_GE(fe_vq_add(rx, &buf, 1, 0, 0), 0);
+        offer_split(rx, &buf, (*posted)++);
         ++*rx_busy;
         news = true;
     }
@@ -144,17 +161,18 @@ pmd_receive(struct traffic *t, uint64_t *rnd)
         CHECK_LE(b->pkts[i].len, sizeof frame);
         vhost_burst_read(b, i, frame);
         number = check_frame(frame, b->pkts[i].len);
-        if (t->lossy) {
-            CHECK_GE(number, expected);
-        } else {
-            CHECK_EQ(number, expected);
-        }
+        CHECK_GE(number, expected);
+        atomic_fetch_add(&t->switch_missed, number - expected);
         atomic_store(&t->switch_got, number + 1);
     }
     if (test_random(rnd) % 64 == 0) {
         sched_yield();          /* Sometimes it is preempted inside. */
     }
-    vhost_rxq_complete(t->rig->rxqs[0], b, take);
+    if (test_random(rnd) % 2) {
+        vhost_rxq_complete_later(t->rig->rxqs[0], b, take);
+    } else {
+        vhost_rxq_complete(t->rig->rxqs[0], b, take);
+    }
 }
 
 static void
@@ -211,6 +229,7 @@ traffic_start(struct traffic *t, struct rig *rig, bool lossy)
     memset(t, 0, sizeof *t);
     t->rig = rig;
     t->lossy = lossy;
+    t->discarded = rig_counter(rig, 1, VHOST_C_DISCARDED);
     t->n_bufs = rig->c.ring_size;
     t->tx_bufs = fe_alloc(&rig->fe, 0, t->n_bufs * 2 * MAX_FRAME, 64);
     t->rx_bufs = fe_alloc(&rig->fe, 0, t->n_bufs * 2 * MAX_FRAME, 64);
@@ -228,23 +247,30 @@ traffic_flows(struct traffic *t)
     WAIT_FOR(atomic_load(&t->guest_got) > b);
 }
 
-/* Ends it: everything that was sent must have arrived, or been counted. */
+/* Ends it: everything that was sent must have arrived once, or been discarded
+ * and counted. */
 static void
 traffic_end(struct traffic *t)
 {
+    uint64_t discarded;
+
     traffic_flows(t);
     atomic_store(&t->pause, true);
-    WAIT_FOR(fe_vq_published_used(RIG_TX(t->rig, 0))
-             == __atomic_load_n(&RIG_TX(t->rig, 0)->avail->idx,
-                                __ATOMIC_ACQUIRE)
+    WAIT_FOR(atomic_load(&t->guest_freed) == atomic_load(&t->guest_sent)
              && atomic_load(&t->guest_got) == atomic_load(&t->switch_sent));
     test_sleep_us(10000);
     atomic_store(&t->end, true);
     pthread_join(t->guest, NULL);
     pthread_join(t->pmd, NULL);
     CHECK_EQ(atomic_load(&t->guest_got), atomic_load(&t->switch_sent));
-    if (!t->lossy) {
-        CHECK_EQ(atomic_load(&t->switch_got), atomic_load(&t->guest_sent));
+    discarded = rig_counter(t->rig, 1, VHOST_C_DISCARDED) - t->discarded;
+    CHECK_EQ(discarded, atomic_load(&t->guest_sent)
+                        - atomic_load(&t->switch_got)
+                        + atomic_load(&t->switch_missed));
+    if (!t->lossy && !test_slow) {
+        /* With a sanitizer it may take so long to enable a ring after its
+         * start that it is drained. */
+        CHECK_EQ(discarded, 0);
     }
     CHECK_EQ(rig_all_guest_errors(t->rig), 0);
     test_part("%llu frames to the switch, %llu to the guest",
@@ -252,18 +278,46 @@ traffic_end(struct traffic *t)
               (unsigned long long int) atomic_load(&t->guest_got));
 }
 
+static bool
+is_packed(const struct rig *rig)
+{
+    return rig->c.features & FE_F_PACKED;
+}
+
+/* Where the device is, by what the ring or the port says.  (The driver's book
+ * belongs to the guest's thread.) */
+static uint32_t
+device_base(struct rig *rig, unsigned int idx)
+{
+    uint16_t pos = rig_vring(rig, idx).used_idx;
+
+    return (is_packed(rig) ? fe_packed_base(pos & 0x7fff, pos >> 15)
+            : fe_vq_published_used(&rig->vqs[idx]));
+}
+
 static void
 restart_ring(struct rig *rig, unsigned int idx)
 {
-    struct fe_vq *vq = &rig->vqs[idx];
-    uint16_t base = fe_vq_stop(vq);
+    uint32_t base = fe_vq_stop(&rig->vqs[idx]);
 
     /* What was taken was given back, and nothing happens from here on. */
-    CHECK_EQ(base, fe_vq_published_used(vq));
+    CHECK_EQ(base, device_base(rig, idx));
     sched_yield();
-    CHECK_EQ(base, fe_vq_published_used(vq));
+    CHECK_EQ(base, device_base(rig, idx));
     CHECK(!rig_vring(rig, idx).started);
-    fe_vq_start(vq, base, true);
+    rig_start_ring(rig, idx, base);
+}
+
+/* Starts all rings after a connection that ended, or a reset.  A packed ring
+ * does not tell where it was: with 'stale' the front end says what it said
+ * the last time. */
+static void
+start_again(struct rig *rig, bool stale)
+{
+    for (unsigned int i = 0; i < 2 * rig->c.n_pairs; i++) {
+        rig_start_ring(rig, i, (stale && is_packed(rig) ? rig->bases[i]
+                                : device_base(rig, i)));
+    }
 }
 
 /* 1000 restarts, sanitizers or not. */
@@ -360,7 +414,6 @@ test_mem_table(void)
 static void
 test_enable(void)
 {
-    uint64_t discarded;
     struct traffic t;
     struct rig rig;
 
@@ -378,12 +431,6 @@ test_enable(void)
     CHECK_EQ(fe_vq_enable(RIG_RX(&rig, 0), true), 0);
     CHECK_EQ(fe_vq_enable(RIG_TX(&rig, 0), true), 0);
     traffic_end(&t);
-
-    /* Each frame was received once or discarded once: number of buffers. */
-    discarded = rig_counter(&rig, 1, VHOST_C_DISCARDED);
-    CHECK_LE(discarded, atomic_load(&t.guest_sent));
-    CHECK_EQ((uint16_t) atomic_load(&t.guest_sent),
-             fe_vq_published_used(RIG_TX(&rig, 0)));
     rig_close(&rig);
 }
 
@@ -399,7 +446,7 @@ test_disconnect(void)
         rig_disconnect(&rig);
         CHECK(!vhost_port_vring_enabled(rig.port, 0));
         rig_connect(&rig);
-        rig_start(&rig);
+        start_again(&rig, i % 4 != 3);
         if (i % 20 == 0) {
             traffic_flows(&t);
         }
@@ -425,7 +472,7 @@ test_reset(void)
             CHECK_EQ(fe_ask(&rig.fe, FE_RESET_OWNER, NULL, 0), 0);
         }
         CHECK(!vhost_port_vring_enabled(rig.port, 0));
-        rig_start(&rig);
+        start_again(&rig, false);
         if (i % 20 == 0) {
             traffic_flows(&t);
         }
@@ -453,7 +500,7 @@ test_mixed(void)
         case 0:
             rig_disconnect(&rig);
             rig_connect(&rig);
-            rig_start(&rig);
+            start_again(&rig, r >> 9 & 1);
             break;
         case 1:
         case 2:
@@ -474,7 +521,7 @@ test_mixed(void)
             vhost_port_disconnect(rig.port);
             rig_disconnect(&rig);
             rig_connect(&rig);
-            rig_start(&rig);
+            start_again(&rig, r >> 9 & 1);
             break;
         default:
             restart_ring(&rig, idx);
@@ -590,7 +637,7 @@ check_served(struct rig *rig)
     }
     CHECK_EQ(fe_send_mem_table(&rig->fe), 0);
     rig_check_traffic(rig, 0);
-    CHECK_LT(test_now_us() - start, 2000000);
+    CHECK_LT(test_now_us() - start, test_slow ? 15000000 : 2000000);
 }
 
 static void
@@ -608,13 +655,13 @@ stuck(bool sends)
         struct holder holder;
         uint8_t payload[64];
         uint64_t value = idx;
-        uint16_t used;
+        uint32_t used;
 
         test_part("kind %u", kind);
         rig_open(&a, "stuck", NULL);
         vq = &a.vqs[idx];
         hold(&holder, &a, sends);
-        used = fe_vq_published_used(vq);
+        used = fe_vq_base(vq);
         switch (kind) {
         case STOP:
             CHECK(fe_send(&a.fe, FE_GET_VRING_BASE, 0, &state, 8));
@@ -669,11 +716,12 @@ stuck(bool sends)
         }
         check_served(&b);
         CHECK(rig_vring(&a, idx).size == 256);
-        CHECK_EQ(fe_vq_published_used(vq), used);
+        CHECK_EQ(fe_vq_base(vq), used);
         CHECK(!atomic_load(&holder.left));
 
         let_go(&holder);
-        CHECK_EQ(fe_vq_published_used(vq), (uint16_t) (used + 1));
+        used += is_packed(&a) ? 0x10001 : 1;
+        CHECK_EQ(fe_vq_base(vq), used);
         if (kind == HANG_UP) {
             WAIT_FOR(rig_info(&a).n_disconnects == 1);
         } else {
@@ -681,7 +729,7 @@ stuck(bool sends)
                      FE_GOT_MESSAGE);
             memcpy(&state, payload, sizeof state);
             if (kind == STOP) {
-                CHECK_EQ(state.num, (uint16_t) (used + 1));
+                CHECK_EQ(state.num, used);
             }
         }
         rig_close(&a);
@@ -1083,5 +1131,5 @@ static const struct test_case cases[] = {
 int
 main(int argc, char *argv[])
 {
-    return test_main(argc, argv, cases, N_ELEMS(cases));
+    return rig_main(argc, argv, cases, N_ELEMS(cases));
 }
