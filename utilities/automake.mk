@@ -36,6 +36,7 @@ utilities_ovs_vhost_guest_SOURCES = \
 	utilities/guest/json.h \
 	utilities/guest/main.c \
 	utilities/guest/misbehave-message.c \
+	utilities/guest/misbehave-packed.c \
 	utilities/guest/misbehave-resource.c \
 	utilities/guest/misbehave-ring.c \
 	utilities/guest/misbehave.c \
@@ -58,12 +59,74 @@ utilities_ovs_vhost_guest_SOURCES = \
 	utilities/guest/worker.c \
 	utilities/guest/worker.h
 utilities_ovs_vhost_guest_LDADD = utilities/guest/libguest.a
-dist_man_MANS = utilities/ovs-vhost-guest.1
+
+bin_PROGRAMS += utilities/ovs-vhost-session
+utilities_ovs_vhost_session_SOURCES = \
+	utilities/guest/json.c \
+	utilities/guest/json.h \
+	utilities/session/dialogue.c \
+	utilities/session/driver.c \
+	utilities/session/driver.h \
+	utilities/session/endpoint.c \
+	utilities/session/endpoint.h \
+	utilities/session/follow-packed.c \
+	utilities/session/follow.c \
+	utilities/session/follow.h \
+	utilities/session/frame.c \
+	utilities/session/frame.h \
+	utilities/session/json-read.c \
+	utilities/session/json-read.h \
+	utilities/session/lane.c \
+	utilities/session/lane.h \
+	utilities/session/main.c \
+	utilities/session/message.c \
+	utilities/session/message.h \
+	utilities/session/play.c \
+	utilities/session/play.h \
+	utilities/session/player.h \
+	utilities/session/record.c \
+	utilities/session/record.h \
+	utilities/session/recording.c \
+	utilities/session/recording.h \
+	utilities/session/say.c \
+	utilities/session/say.h \
+	utilities/session/show.c \
+	utilities/session/show.h \
+	utilities/session/stage.c \
+	utilities/session/stage.h \
+	utilities/session/watch.c \
+	utilities/session/watch.h
+utilities_ovs_vhost_session_LDADD = utilities/guest/libguest.a
+
+dist_man_MANS = \
+	utilities/ovs-vhost-guest.1 \
+	utilities/ovs-vhost-session.1
 
 EXTRA_DIST += \
+	utilities/ovs-vhost-bench \
+	utilities/ovs-vhost-bench.1 \
 	utilities/ovs-vhost-check \
 	utilities/ovs-vhost-demo \
 	utilities/ovs-vhost-lib.sh \
+	utilities/ovs_vhost_bench/__init__.py \
+	utilities/ovs_vhost_bench/bench.py \
+	utilities/ovs_vhost_bench/cases.py \
+	utilities/ovs_vhost_bench/chart.py \
+	utilities/ovs_vhost_bench/host.py \
+	utilities/ovs_vhost_bench/idle.py \
+	utilities/ovs_vhost_bench/jsonrpc.py \
+	utilities/ovs_vhost_bench/latency.py \
+	utilities/ovs_vhost_bench/linkup.py \
+	utilities/ovs_vhost_bench/main.py \
+	utilities/ovs_vhost_bench/memory.py \
+	utilities/ovs_vhost_bench/results.py \
+	utilities/ovs_vhost_bench/ringbench.py \
+	utilities/ovs_vhost_bench/side.py \
+	utilities/ovs_vhost_bench/tcp.py \
+	utilities/ovs_vhost_bench/traffic.py \
+	utilities/ovs_vhost_bench/unixctl.py \
+	utilities/ovs_vhost_bench/vringbase.py \
+	utilities/ovs_vhost_bench/windows.py \
 	utilities/ovs_vhost_lab/__init__.py \
 	utilities/ovs_vhost_lab/build.py \
 	utilities/ovs_vhost_lab/demo.py \

@@ -129,6 +129,11 @@ class Switch:
         running = self._vswitchd and self._vswitchd.status() is None
         return self._vswitchd.pid if running else None
 
+    def pids(self):
+        """Returns the process ids of the daemons that run."""
+        return [each.pid for each in (self._ovsdb, self._vswitchd)
+                if each and each.status() is None]
+
     def check_running(self):
         """Raises LabError if ovs-vswitchd has ended."""
         if not self._vswitchd:

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) 2026 The ovs-vhost authors.
+"""How long the switch takes to stop a ring that it is using, and who notices.
+
+A guest whose receive ring is under load stops its rings and starts them again
+over and over: how long the GET_VRING_BASE of all its rings take is what a
+live migration or a guest's reset has to wait.  Two neighbour ports time round
+trips meanwhile.  These share their processor with all that the restarts set
+off outside of the PMD; what the PMD itself makes neighbours wait is seen in
+the lengths of its iterations.
+"""
+
+import time
+from dataclasses import dataclass
+
+from . import results
+from .latency import MAX_PMD_WAITED, probes
+from .side import make_window
+from .traffic import start_guest
+from .unixctl import iteration_lengths, time_quantile
+
+RESTART_MS = 20
+WINDOW_SECONDS = 0.5
+FIGURES = {                     # Name -> (histogram, percentile).
+    "median": ("stop_ns", "p50"),
+    "p99": ("stop_ns", "p99"),
+    "neighbour-p99": ("latency_ns", "p99"),
+    "neighbour-p99.9": ("latency_ns", "p99.9"),
+}
+CONFIG = {"pmd-perf-metrics": "true"}   # Shows the lengths of iterations.
+STALLS = {"iteration-p99": 0.99, "iteration-p99.9": 0.999}
+
+
+@dataclass(frozen=True)
+class VringBase:
+    """GET_VRING_BASE of a port under load."""
+
+    name: str = "vring-base"
+    title: str = "GET_VRING_BASE under load"
+    quick: bool = False
+
+    def run(self, bench):
+        """Returns the list of Results."""
+        found = bench.compare(prepare, measure, rounds=1, windows=max(
+            bench.settings.windows // 5, 4), other_config=CONFIG)
+        return [results.Result.of("%s-%s" % (self.name, figure),
+                                  source.replace("_ns", "_") + percentile,
+                                  "us", found.of(figure))
+                for figure, (source, percentile) in FIGURES.items()] + [
+            results.Result.of("%s-%s" % (self.name, figure), "pmd_"
+                              + figure.replace("-", "_"), "us",
+                              found.of(figure)) for figure in STALLS]
+
+
+def prepare(side):
+    """Starts a load from c to d, which restarts, and probes between a and
+    b."""
+    side.add_vhost_ports("a", "b", "c", "d")
+    side.add_flows("in_port=a,actions=output:b", "in_port=b,actions=output:a",
+                   "in_port=c,actions=output:d")
+    start_guest(side, "d", *probes(side, "a", "b"),
+                "generate:%s,server,prepared,size=64" % side.socket("c"),
+                "discard:%s,server,restart=%d" % (side.socket("d"),
+                                                  RESTART_MS), stamps=True)
+
+
+def measure(side):
+    """Returns a Window with the figures in microseconds."""
+    guest, = side.guests
+    with side.running():
+        side.interval(guest)
+        earlier = iteration_lengths(side.control, side.cpus.pmd)
+        first = side.before()
+        time.sleep(WINDOW_SECONDS)
+        last = side.after()
+        later = iteration_lengths(side.control, side.cpus.pmd)
+        found = side.interval(guest)
+    # Packets for a ring that is stopped have nowhere to go.
+    window = make_window(first, last, lambda pmd: 0.0, 0, max_dropped=1.0,
+                         max_waited=MAX_PMD_WAITED)
+    pmd = last.pmd.since(first.pmd)
+    cycles_per_us = (pmd.busy + pmd.idle) / (last.time - first.time) / 1e6
+    lengths = {wall: later[wall] - earlier[wall] for wall in later}
+    for figure, share in STALLS.items():
+        window.extra[figure] = time_quantile(lengths, share) / cycles_per_us
+    for figure, (source, percentile) in FIGURES.items():
+        window.extra[figure] = found[source][percentile] / 1e3
+        if not found[source]["samples"]:
+            window.reasons += ("empty",)
+    return window
