@@ -100,6 +100,22 @@ write_frame(struct queue *q, const struct addresses *a, uint64_t now)
     return true;
 }
 
+/* Fills the ring, for once whatever the rate is. */
+static unsigned int
+prepare(struct queue *q, const struct addresses *a)
+{
+    struct port *p = q->port;
+    unsigned int n = 0;
+
+    while ((!p->o->count || p->mode_frames < p->o->count)
+           && write_frame(q, a, 0)) {
+        n++;
+    }
+    q->prepared = true;
+    q->wants_room = false;
+    return n;
+}
+
 /* Offers again what the device has taken, without a look at it. */
 static unsigned int
 send_prepared(struct queue *q, uint64_t max)
@@ -111,6 +127,7 @@ send_prepared(struct queue *q, uint64_t max)
     q->tx_frames += n;
     q->tx_bytes += (uint64_t) n * q->port->o->sizes.max;
     q->port->mode_frames += n;
+    q->wants_room = n < max;
     return n;
 }
 
@@ -129,12 +146,14 @@ generate(struct port *p, struct queue *q, uint64_t now)
     p->turn = (p->turn + 1) % p->o->pairs;
     if (q->prepared) {
         n = send_prepared(q, max);
+    } else if (p->o->prepared) {
+        get_addresses(p, &a);
+        n = prepare(q, &a);
     } else {
         get_addresses(p, &a);
         while (n < max && write_frame(q, &a, p->all->stamps ? now : 0)) {
             n++;
         }
-        q->prepared = p->o->prepared && !q->n_tx_slots;
     }
     if (n) {
         port_tx_flush(q);
@@ -151,7 +170,7 @@ generate_next(struct port *p)
         return UINT64_MAX;
     }
     for (unsigned int i = 0; i < p->o->pairs; i++) {
-        waits &= p->queues[i].wants_room || p->queues[i].prepared;
+        waits &= p->queues[i].wants_room;
     }
     if (waits) {
         return UINT64_MAX;

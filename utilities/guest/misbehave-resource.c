@@ -74,9 +74,7 @@ err_blocks(struct port *p, struct fe_vq *vq UNUSED)
 {
     for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
         fill_eventfd(p->vqs[i].err_fd);
-        fe_vq_avail_raw(&p->vqs[i], 65535);
-        fe_vq_publish(&p->vqs[i]);
-        fe_event_signal(p->vqs[i].kick_fd);
+        misbehave_break_ring(&p->vqs[i]);
     }
     fe_sleep_us(300000);
     for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {

@@ -22,18 +22,24 @@
 #define N_FRAMES 4
 
 enum group {
-    TX_RING, RX_RING, MESSAGES, RESOURCES, N_GROUPS
+    TX_RING, RX_RING, PACKED_TX_RING, PACKED_RX_RING, MESSAGES, RESOURCES,
+    N_GROUPS
 };
 
 static const struct {
     const char *name;           /* For all of it. */
     const char *prefix;
     const struct misbehaviour *table;
+    bool packed, split;         /* Needs rings of this format. */
 } groups[N_GROUPS] = {
-    [TX_RING] = { "rings", "tx-", misbehave_rings },
-    [RX_RING] = { "rings", "rx-", misbehave_rings },
-    [MESSAGES] = { "messages", "", misbehave_messages },
-    [RESOURCES] = { "resources", "", misbehave_resources },
+    [TX_RING] = { "rings", "tx-", misbehave_rings, false, true },
+    [RX_RING] = { "rings", "rx-", misbehave_rings, false, true },
+    [PACKED_TX_RING] = { "packed", "packed-tx-", misbehave_packed, true,
+                         false },
+    [PACKED_RX_RING] = { "packed", "packed-rx-", misbehave_packed, true,
+                         false },
+    [MESSAGES] = { "messages", "", misbehave_messages, false, false },
+    [RESOURCES] = { "resources", "", misbehave_resources, false, false },
 };
 
 static void
@@ -50,7 +56,7 @@ misbehave_list(void)
             char name[48];
 
             full_name(g, m, name, sizeof name);
-            printf("%-24s %s\n", name, m->help);
+            printf("%-27s %s\n", name, m->help);
         }
     }
 }
@@ -131,6 +137,19 @@ misbehave_scratch(struct port *p)
     return p->queues[0].tx_addr;
 }
 
+void
+misbehave_break_ring(struct fe_vq *vq)
+{
+    if (vq->ops == &fe_vq_packed) {
+        fe_vq_desc_raw(vq, 0, 2000, 0,
+                       vq->index & 1 ? 0 : VRING_DESC_F_WRITE);
+    } else {
+        fe_vq_avail_raw(vq, 65535);
+    }
+    fe_vq_publish(vq);
+    fe_event_signal(vq->kick_fd);
+}
+
 /* Sends some frames of an experimental type to itself, which the switch has to
  * take. */
 static void
@@ -182,8 +201,9 @@ static void
 do_it(void *run_)
 {
     struct run *run = run_;
+    bool tx = run->group == TX_RING || run->group == PACKED_TX_RING;
 
-    run->m->run(run->p, &run->p->vqs[run->group == TX_RING ? 1 : 0]);
+    run->m->run(run->p, &run->p->vqs[tx]);
 }
 
 /* Watches the socket and the error eventfds. */
@@ -218,6 +238,8 @@ run_case(struct run *run, struct misbehave_result *r)
     const char *error;
 
     full_name(run->group, run->m, r->name, sizeof r->name);
+    p->with = groups[run->group].packed ? FE_F_PACKED : 0;
+    p->without = groups[run->group].split ? FE_F_PACKED : 0;
     discard_guest(p);
     error = attempt(bring_up, p);
     if (error) {
@@ -248,7 +270,7 @@ static void
 say_result(const struct port *p, const struct misbehave_result *r)
 {
     if (!p->all->quiet && !p->all->json) {
-        printf("%-24s %s: %s\n", r->name, r->usable ? "ok" : "UNUSABLE",
+        printf("%-27s %s: %s\n", r->name, r->usable ? "ok" : "UNUSABLE",
                r->outcome);
         fflush(stdout);
     }
@@ -262,7 +284,9 @@ run_word(struct port *p, const char *word)
             struct run run = { p, m, g };
             struct misbehave_result *r;
 
-            if (run_stop || !selects(word, g, m)) {
+            if (run_stop || !selects(word, g, m)
+                || (groups[g].packed && !strcmp(word, "all")
+                    && !(p->fe.offered & FE_F_PACKED))) {
                 continue;
             }
             p->results = realloc(p->results,

@@ -6,8 +6,9 @@
  * it, and then comes up again like any guest and sends a few frames: if that
  * does not go, the port was left unusable.
  *
- * To add one, write a function and a line in the table of misbehave-ring.c,
- * misbehave-message.c or misbehave-resource.c. */
+ * To add one, write a function and a line in the table of misbehave-ring.c (for
+ * split rings), misbehave-packed.c, misbehave-message.c or
+ * misbehave-resource.c. */
 
 #ifndef GUEST_MISBEHAVE_H
 #define GUEST_MISBEHAVE_H 1
@@ -26,9 +27,11 @@ struct misbehaviour {
     void (*run)(struct port *, struct fe_vq *vq);
 };
 
-/* Tables end with a NULL name.  Every entry of the first exists twice, for
- * the guest's transmit ring ("tx-NAME") and receive ring ("rx-NAME"). */
+/* Tables end with a NULL name.  Every entry of the first two exists twice, for
+ * the guest's transmit ring ("tx-NAME", "packed-tx-NAME") and receive ring
+ * ("rx-NAME", "packed-rx-NAME"). */
 extern const struct misbehaviour misbehave_rings[];
+extern const struct misbehaviour misbehave_packed[];
 extern const struct misbehaviour misbehave_messages[];
 extern const struct misbehaviour misbehave_resources[];
 
@@ -36,8 +39,8 @@ extern const struct misbehaviour misbehave_resources[];
 void misbehave_list(void);
 
 /* True if every name in 'names' (separated by commas or '+') is one, or
- * "all", "rings", "messages" or "resources"; '*wrong' is the first that is
- * not. */
+ * "all", "rings", "packed", "messages" or "resources"; '*wrong' is the first
+ * that is not. */
 bool misbehave_check(const char *names, char *wrong, int size);
 
 struct misbehave_result {
@@ -52,5 +55,8 @@ void misbehave_join(struct port *);
 
 /* For the cases: some KiB of guest memory that nothing else uses. */
 uint64_t misbehave_scratch(struct port *);
+
+/* Something that breaks a ring of any format; publishes and kicks. */
+void misbehave_break_ring(struct fe_vq *);
 
 #endif /* guest/misbehave.h */

@@ -136,6 +136,7 @@ struct port {
     struct pcap_file *out;
     struct misbehave_result *results;
     unsigned int n_results;
+    uint64_t with, without;             /* Features for a misbehaviour. */
 };
 
 /* Set by the main thread. */

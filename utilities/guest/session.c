@@ -105,19 +105,21 @@ static void
 negotiate(struct port *p)
 {
     const struct port_options *o = p->o;
+    uint64_t required = (o->features.required | p->with) & ~p->without;
+    uint64_t wanted = (o->features.wanted | p->with) & ~p->without;
     uint64_t features, protocol, old = p->fe.features;
 
     fe_ask_offer(&p->fe);
-    features = p->fe.offered & o->features.wanted;
+    features = p->fe.offered & wanted;
     protocol = p->fe.offered_protocol & o->protocol.wanted;
-    if (o->pairs == 1 && !(o->features.required & FE_F_MQ)) {
+    if (o->pairs == 1 && !(required & FE_F_MQ)) {
         features &= ~FE_F_MQ;
     }
     if (!(features & FE_F_PROTOCOL)) {
         protocol = 0;
     }
-    if (o->features.required & ~features) {
-        refuse_offer(false, o->features.required & ~features);
+    if (required & ~features) {
+        refuse_offer(false, required & ~features);
     }
     if (o->protocol.required & ~protocol) {
         refuse_offer(true, o->protocol.required & ~protocol);

@@ -125,8 +125,10 @@ poll_ports(struct worker *w)
     for (unsigned int i = 0; i < w->n_ports; i++) {
         struct port *p = w->current = w->ports[i];
 
-        if (atomic_load_explicit(&p->n_waiting, memory_order_relaxed)) {
-            continue;
+        /* Others' turn.  No port goes on meanwhile: a generator would fill the
+         * ring of a sink that stands still. */
+        while (atomic_load_explicit(&p->n_waiting, memory_order_relaxed)) {
+            sched_yield();
         }
         pthread_mutex_lock(&p->lock);
         if (p->live) {
