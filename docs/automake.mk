@@ -13,6 +13,7 @@ docs_DATA = \
 	docs/architecture.md \
 	docs/install.md \
 	docs/performance.md \
+	docs/ratios.svg \
 	docs/reference.md \
 	docs/troubleshooting.md \
 	docs/upgrade.md

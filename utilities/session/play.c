@@ -31,7 +31,7 @@ remark(struct remarks *remarks, const char *text)
         }
     }
     if (remarks->n < MAX_REMARKS) {
-        remarks->texts[remarks->n] = strdup(text);
+        remarks->texts[remarks->n] = copy_text(text);
     }
     remarks->n++;
 }

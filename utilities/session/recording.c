@@ -425,10 +425,8 @@ static char *
 read_text(const struct json *object, const char *name)
 {
     const struct json *value = json_get(object, name);
-    char *copy = strdup(value && value->type == JSON_STRING ? value->string
-                                                            : "");
 
-    return copy ? copy : zero_alloc(1, 1);
+    return copy_text(value && value->type == JSON_STRING ? value->string : "");
 }
 
 static const char *

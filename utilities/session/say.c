@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "guest/fail.h"
 
@@ -78,4 +79,12 @@ more_memory(void *p, size_t n, size_t size)
         die(EXIT_CANNOT, "no memory");
     }
     return p;
+}
+
+char *
+copy_text(const char *text)
+{
+    size_t n = strlen(text) + 1;
+
+    return memcpy(more_memory(NULL, n, 1), text, n);
 }

@@ -21,8 +21,10 @@ void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void die(int status, const char *format, ...)
     __attribute__((noreturn, format(printf, 2, 3)));
 
-/* Memory that is never NULL; zero_alloc()'s is zeroed. */
+/* Memory that is never NULL; zero_alloc()'s is zeroed, copy_text()'s a copy of
+ * 'text'. */
 void *zero_alloc(size_t n, size_t size);
 void *more_memory(void *, size_t n, size_t size);
+char *copy_text(const char *text);
 
 #endif /* session/say.h */
