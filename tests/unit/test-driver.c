@@ -355,6 +355,27 @@ check_base(struct model *m)
     }
 }
 
+/* Calls are asked for at the slot where the device will put its next used
+ * entry, unless there is one already. */
+static void
+check_calls(struct model *m)
+{
+    const struct vring_packed_desc_event *e = m->vq.driver_event;
+    bool there = fe_vq_want_calls(&m->vq, true);
+
+    CHECK_EQ(there, m->n_expected > 0);
+    if (!there && m->vq.ring) {
+        CHECK_EQ(e->flags, VRING_PACKED_EVENT_FLAG_DESC);
+        CHECK_EQ(e->off_wrap, m->used_at | m->used_wrap << 15);
+    } else if (!there) {
+        CHECK_EQ(m->vq.avail->ring[m->vq.size], m->used_idx);
+    }
+    fe_vq_want_calls(&m->vq, false);
+    if (m->vq.ring) {
+        CHECK_EQ(e->flags, VRING_PACKED_EVENT_FLAG_DISABLE);
+    }
+}
+
 /* Nothing is visible before it is published, then everything is. */
 static void
 publish_and_take(struct model *m)
@@ -389,6 +410,7 @@ play(uint64_t features, unsigned int size, uint16_t position)
             driver_recycles(&m);
         }
         check_base(&m);
+        check_calls(&m);
     }
     CHECK_GT(m.n_given_back, 1000);
     model_end(&m);

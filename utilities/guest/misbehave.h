@@ -6,8 +6,8 @@
  * it, and then comes up again like any guest and sends a few frames: if that
  * does not go, the port was left unusable.
  *
- * To add one, write a function and a line in the table of misbehave-ring.c (for
- * split rings), misbehave-packed.c, misbehave-message.c or
+ * To add one, write a function and a line in the table of misbehave-ring.c
+ * (for split rings), misbehave-packed.c, misbehave-message.c or
  * misbehave-resource.c. */
 
 #ifndef GUEST_MISBEHAVE_H

@@ -4,12 +4,12 @@
  * Packed virtqueues, the driver's side: see vq.h.
  *
  * Buffer IDs are free ones in any order; with IN_ORDER a chain's first slot is
- * its ID, as with drivers that keep no other book.  Only the last descriptor of
- * a chain has it: the others, and those in indirect tables, have an ID that is
- * wrong, which a device must not mind.
+ * its ID, as with drivers that keep no other book.  Only the last descriptor
+ * of a chain has it: the others, and those in indirect tables, have an ID that
+ * is wrong, which a device must not mind.
  *
- * All that the device may look at is stored atomically, as it may look ahead of
- * what has been published. */
+ * All that the device may look at is stored atomically, as it may look ahead
+ * of what has been published. */
 
 #include "guest/vq.h"
 
@@ -119,8 +119,8 @@ store_desc(struct vring_packed_desc *d, uint64_t addr, uint32_t len,
     __atomic_store_n(&d->id, id, __ATOMIC_RELAXED);
 }
 
-/* Makes the chain that begins with 'd' available.  The device comes to it after
- * those before, so holding back the first one holds back all. */
+/* Makes the chain that begins with 'd' available.  The device comes to it
+ * after those before, so holding back the first one holds back all. */
 static void
 store_head_flags(struct fe_vq *vq, struct vring_packed_desc *d,
                  uint16_t flags)

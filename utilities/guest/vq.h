@@ -145,8 +145,8 @@ uint64_t fe_vq_enable(struct fe_vq *, bool);
 /* GET_VRING_BASE; returns the base. */
 uint32_t fe_vq_stop(struct fe_vq *);
 
-/* What SET_VRING_BASE has to say after an unexpected end: where the device was,
- * as far as the ring tells.  Both halves in a packed ring. */
+/* What SET_VRING_BASE has to say after an unexpected end: where the device
+ * was, as far as the ring tells.  Both halves in a packed ring. */
 uint32_t fe_vq_base(const struct fe_vq *);
 
 /* What SET_VRING_BASE and GET_VRING_BASE call a position of a packed ring. */
