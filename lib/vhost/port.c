@@ -21,8 +21,10 @@
 
 #include "notify.h"
 
-/* Milliseconds between announcements to a port's owner. */
+/* Announcements to a port's owner: milliseconds between them in the long run,
+ * and how many may come at once after a quiet time, as while a guest starts. */
 #define ANNOUNCE_INTERVAL 10
+#define ANNOUNCE_BURST 5
 
 #define BIT(N) (UINT64_C(1) << (N))
 
@@ -101,9 +103,13 @@ announce(struct vhost_timer *timer)
     struct vhost_port *port = VHOST_CONTAINER_OF(timer, struct vhost_port,
                                                  announce_timer);
     unsigned int changes = port->changes;
+    int64_t earliest = vhost_now_ms() - ANNOUNCE_BURST * ANNOUNCE_INTERVAL;
 
     port->changes = 0;
-    port->next_announcement = vhost_now_ms() + ANNOUNCE_INTERVAL;
+    if (port->next_announcement < earliest) {
+        port->next_announcement = earliest;
+    }
+    port->next_announcement += ANNOUNCE_INTERVAL;
     if (changes && port->ops && port->ops->changed) {
         port->ops->changed(port->aux, changes);
     }

@@ -188,7 +188,8 @@ struct vhost_port {
 
     /* Announcements to the owner. */
     unsigned int changes;       /* enum vhost_change. */
-    int64_t next_announcement;
+    int64_t next_announcement;  /* Milliseconds; in the past: how many of
+                                 * ANNOUNCE_BURST are left. */
     struct vhost_timer announce_timer;
     bool have_rarp;
     uint8_t rarp[6];

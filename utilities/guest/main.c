@@ -22,7 +22,10 @@
 atomic_bool run_go, run_stop_tx, run_stop;
 uint16_t run_id;
 
-static volatile sig_atomic_t interrupted, interval_wanted;
+#define TICK_NS 20000000        /* Each takes its CPU from a worker. */
+
+static volatile sig_atomic_t interrupted;
+static sigset_t interval_signal;
 static struct options options;
 static struct port *ports;
 static struct worker *workers;
@@ -35,19 +38,13 @@ on_signal(int signum)
 }
 
 static void
-on_usr1(int signum)
-{
-    (void) signum;
-    interval_wanted = 1;
-}
-
-static void
 catch_signals(void)
 {
     struct sigaction sa = { .sa_handler = on_signal };
-    struct sigaction usr1 = { .sa_handler = on_usr1 };
 
-    sigaction(SIGUSR1, &usr1, NULL);
+    sigemptyset(&interval_signal);
+    sigaddset(&interval_signal, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &interval_signal, NULL);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGHUP, &sa, NULL);
@@ -177,12 +174,12 @@ progress(double start)
 static void
 tick(double start)
 {
-    fe_sleep_us(2000);
-    progress(start);
-    if (interval_wanted) {
-        interval_wanted = 0;
+    struct timespec timeout = { .tv_nsec = TICK_NS };
+
+    if (sigtimedwait(&interval_signal, NULL, &timeout) == SIGUSR1) {
         report_interval(ports, options.n_ports);
     }
+    progress(start);
 }
 
 /* Waits until every port has been up.  Returns false if that does not

@@ -197,6 +197,7 @@ worker_start(struct worker *w)
         || pthread_create(&w->thread, NULL, worker_main, w)) {
         die(EXIT_CANNOT, "cannot start a thread");
     }
+    pthread_setname_np(w->thread, "worker");
 }
 
 void

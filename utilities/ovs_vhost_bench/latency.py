@@ -17,9 +17,9 @@ from .traffic import Traffic, start_guest
 
 PROBES = "50k"                  # Round trips per second.
 WINDOW_SECONDS = 0.25           # So that p99.9 is of more than 10 of them.
-MAX_WAITED = 0.02               # Share of a window, for the guests' threads.
-MAX_PMD_WAITED = 0.005
-FIGURES = ("p50", "p99", "p99.9")
+ANSWER_SECONDS = 0.001          # For a guest to note what it has measured.
+MAX_WAITED = 0.002              # Share of a window, of any thread that polls.
+FIGURES = ("p50", "p90", "p99", "p99.9")
 LOAD = Traffic("load", "64 bytes")
 
 
@@ -62,24 +62,48 @@ def probes(side, near, far):
             "echo:%s,server" % side.socket(far))
 
 
+def undisturbed_interval(side, seconds, others=()):
+    """Lets a side's PMD and its guest poll for 'seconds' and nothing but
+    'others', threads, interrupt them.  Returns what the guest has measured,
+    and the shares of the time that the PMD and each of the guest's threads
+    had to wait."""
+    guest, = side.guests
+    pollers = [(side.switch.pid(), side.pmd_thread()),
+               *((guest.pid, thread) for thread in host.workers(guest.pid))]
+    with host.undisturbed([thread for _, thread in pollers],
+                          [guest.pid, *others]):
+        marks = side.mark(guest)
+        time.sleep(ANSWER_SECONDS)
+        waits = [host.waited_ns(*poller) for poller in pollers]
+        time.sleep(seconds)
+        waits = [host.waited_ns(*poller) - wait
+                 for poller, wait in zip(pollers, waits)]
+        side.mark(guest)
+        time.sleep(ANSWER_SECONDS)
+    return (side.marked(guest, marks, 2)[1],
+            [wait / 1e9 / seconds for wait in waits])
+
+
+def judge(window, waited, most=MAX_WAITED):
+    """Discards a window if a thread that polls had to wait for more than
+    'most', a share of the window."""
+    window.extra["pollers_waited"] = waited
+    if waited > most:
+        window.reasons += ("preempted",)
+
+
 def measure(side):
     """Returns a Window with the percentiles in microseconds."""
-    guest, = side.guests
     with side.running():
-        side.interval(guest)
-        waited = host.process_waited_ns(guest.pid)
         first = side.before()
-        time.sleep(WINDOW_SECONDS)
+        found, waits = undisturbed_interval(side, WINDOW_SECONDS)
         last = side.after()
-        waited = host.process_waited_ns(guest.pid) - waited
-        found = side.interval(guest)["latency_ns"]
+    found = found["latency_ns"]
     window = make_window(first, last, lambda pmd: found["p99"] / 1e3, 0,
-                         max_waited=MAX_PMD_WAITED)
+                         max_waited=1)
+    judge(window, max(waits))
     for figure in FIGURES:
         window.extra[figure] = found[figure] / 1e3
-    window.extra["guest_waited"] = waited / 1e9 / (last.time - first.time)
-    if window.extra["guest_waited"] > MAX_WAITED:
-        window.reasons += ("guest preempted",)
     if not found["samples"]:
         window.reasons += ("empty",)
     return window

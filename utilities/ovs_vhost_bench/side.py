@@ -259,12 +259,17 @@ class Side:
         return sum(port.tx_dropped
                    for port in port_counters(self.control).values())
 
+    def pmd_thread(self):
+        """Returns the id of the PMD's thread."""
+        if not self._pmd_thread:
+            self._pmd_thread = host.pmd_thread(self.switch.pid(),
+                                               self.cpus.pmd)
+        return self._pmd_thread or self.switch.pid()
+
     def _host(self):
         pid = self.switch.pid()
-        if not self._pmd_thread:
-            self._pmd_thread = host.pmd_thread(pid, self.cpus.pmd)
         return (host.steal_ticks((self.cpus.pmd, self.cpus.guests)),
-                host.waited_ns(pid, self._pmd_thread or pid))
+                host.waited_ns(pid, self.pmd_thread()))
 
     def before(self):
         """Takes the Sample at the beginning of a window.  The PMD's counters
@@ -305,17 +310,25 @@ class Side:
     def interval(self, guest):
         """Returns what an ovs-vhost-guest has measured since the last call of
         this."""
-        start = os.path.getsize(guest.log)
+        return self.marked(guest, self.mark(guest), 1)[0]
 
+    def mark(self, guest):
+        """Has an ovs-vhost-guest note what it has measured since the last
+        call of this.  Returns where marked() will find it."""
+        start = os.path.getsize(guest.log)
+        guest.kill(signal.SIGUSR1)
+        return start
+
+    def marked(self, guest, start, count):
+        """Returns 'count' notes, the first one from the mark() that returned
+        'start'."""
         def found():
             guest.check_running()
             with open(guest.log) as stream:
                 stream.seek(start)
-                for line in stream:
-                    if line.startswith("{") and line.endswith("\n"):
-                        return json.loads(line)
-            return None
-        guest.kill(signal.SIGUSR1)
+                notes = [json.loads(line) for line in stream
+                         if line.startswith("{") and line.endswith("\n")]
+            return notes if len(notes) >= count else None
         return wait_until(found, 5, "a guest's figures", interval=0.003)
 
 
