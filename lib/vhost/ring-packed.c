@@ -195,13 +195,53 @@ packed_fetch(const struct vhost_vring *vr, uint16_t pos, unsigned int n)
 }
 
 /* Flags that tell the common buffer of one descriptor from others. */
-#define SHAPE_FLAGS (VRING_PACKED_AVAIL | VRING_PACKED_USED             \
-                     | VRING_DESC_F_NEXT | VRING_DESC_F_WRITE           \
+#define LAP_FLAGS (VRING_PACKED_AVAIL | VRING_PACKED_USED)
+#define SHAPE_FLAGS (LAP_FLAGS | VRING_DESC_F_NEXT | VRING_DESC_F_WRITE    \
                      | VRING_DESC_F_INDIRECT)
 
-/* Adds packets to 'b', up to the 'max'th of it, as far as each is the usual
- * kind: one descriptor, in the region hit last.  Also ends at the end of the
- * ring, where the flags change. */
+/* Tells whether 'u', which is available, begins a header and a frame in two
+ * descriptors, in a table, or chained and the second one at 'second', which is
+ * of the same lap.  Then 'used' says what is to be given back for it. */
+static bool
+packed_pair(const struct vhost_vring *vr, const struct walk_hit *hit,
+            union desc u, uint16_t second, struct walk_pair *pair,
+            struct vhost_used *used)
+{
+    uint16_t flags = u.d.flags & SHAPE_FLAGS & ~LAP_FLAGS;
+    union desc u1;
+
+    *used = (struct vhost_used) { .id = u.d.id, .slots = 1 };
+    if (flags == VRING_DESC_F_INDIRECT) {
+        const uint8_t *at = vring_pair_table(vr, hit, u.d.addr, u.d.len);
+        const uint64_t *table = (const uint64_t *) at;
+
+        if (!table) {
+            return false;
+        }
+        for (unsigned int i = 0; i < 2; i++) {
+            u.words[i] = __atomic_load_n(&table[i], __ATOMIC_RELAXED);
+            u1.words[i] = __atomic_load_n(&table[2 + i], __ATOMIC_RELAXED);
+        }
+        if ((u.d.flags | u1.d.flags) & (VRING_DESC_F_WRITE
+                                        | VRING_DESC_F_INDIRECT)) {
+            return false;
+        }
+    } else if (flags == VRING_DESC_F_NEXT && second < vr->size) {
+        u1 = load_desc(vr, second);
+        if (u1.d.flags & SHAPE_FLAGS & ~LAP_FLAGS) {
+            return false;
+        }
+        *used = (struct vhost_used) { .id = u1.d.id, .slots = 2 };
+    } else {
+        return false;
+    }
+    return vring_walk_pair(hit, vr->hdr_len, u.d.addr, u.d.len, u1.d.addr,
+                           u1.d.len, pair);
+}
+
+/* Adds packets to 'b', up to the 'max'th of it, as far as each is a usual
+ * kind: one descriptor, or a pair, in the region hit last.  Also ends at the
+ * end of the ring, where the flags change. */
 static inline void
 packed_peek_fast(struct walker *w, const struct walk_hit *hit,
                  unsigned int max)
@@ -212,13 +252,14 @@ packed_peek_fast(struct walker *w, const struct walk_hit *hit,
     const unsigned int hdr_len = vr->hdr_len;
     const unsigned int first = b->n, n_segs = b->n_segs;
     const uint16_t flags = avail_flags(w->pos);
-    unsigned int room = MIN(vr->size - start, w->n_avail);
+    const unsigned int end = start + MIN(vr->size - start, w->n_avail);
     uint32_t max_len = b->max_len, min_len = b->min_len;
-    unsigned int i;
+    unsigned int i, at = start;
 
-    max = MIN(max, first + MIN(room, VHOST_BURST_SEGS - n_segs));
-    for (i = first; i < max; i++) {
-        union desc u = load_desc(vr, start + i - first);
+    max = MIN(max, first + VHOST_BURST_SEGS - n_segs);
+    for (i = first; i < max && at < end; i++) {
+        union desc u = load_desc(vr, at);
+        unsigned int skip;
         uint32_t len;
         uint8_t *host;
 
@@ -226,20 +267,35 @@ packed_peek_fast(struct walker *w, const struct walk_hit *hit,
                              || u.d.len <= hdr_len
                              || u.d.len >= VHOST_MAX_FRAME_LEN
                              || !vring_is_hit(hit, u.d.addr, u.d.len), 0)) {
-            break;
+            struct walk_pair pair;
+
+            if (!b->simple || (u.d.flags & LAP_FLAGS) != flags
+                || !packed_pair(vr, hit, u, at + 1 < end ? at + 1 : vr->size,
+                                &pair, &b->used[i])) {
+                break;
+            }
+            vring_fast_header(b, i, pair.hdr);
+            host = pair.host;
+            skip = 0;
+            len = pair.len;
+            at += b->used[i].slots;
+        } else {
+            host = hit->host + (u.d.addr - hit->guest_addr);
+            skip = hdr_len;
+            len = u.d.len - hdr_len;
+            b->used[i] = (struct vhost_used) { .id = u.d.id, .slots = 1 };
+            at++;
         }
-        host = hit->host + (u.d.addr - hit->guest_addr);
         __builtin_prefetch(host);
         __builtin_prefetch(host + 64);
-        b->used[i] = (struct vhost_used) { .id = u.d.id, .slots = 1 };
-        len = u.d.len - hdr_len;
-        vring_fast_piece(b, n_segs + i - first, host, len, hdr_len);
+        vring_fast_piece(b, n_segs + i - first, host, len, skip);
         max_len = MAX(max_len, len);
         min_len = MIN(min_len, len);
     }
     b->max_len = max_len;       /* Of all, if all are of this kind. */
     b->min_len = min_len;
-    w->pos = vring_packed_advance(vr, w->pos, i - first);
+    w->pos = vring_packed_advance(vr, w->pos, at - start);
+    w->n_avail -= at - start - (i - first);     /* The rest by fast_add. */
     vring_fast_add(w, i - first);
 }
 

@@ -215,8 +215,38 @@ split_fetch_next(const struct vhost_vring *vr, uint16_t pos)
     }
 }
 
-/* Adds the packets 'heads' [b->n...n-1] to 'b' as far as each is the usual
- * kind: one descriptor, in the region hit last. */
+/* Tells whether 'first' begins a header and a frame in two descriptors, in a
+ * table or chained. */
+static bool
+split_pair(const struct vhost_vring *vr, const struct walk_hit *hit,
+           const struct vring_desc *first, struct walk_pair *pair)
+{
+    union desc u0 = { .d = *first }, u1;
+
+    if (u0.d.flags == VRING_DESC_F_INDIRECT) {
+        const struct vring_desc *table = (const struct vring_desc *)
+            vring_pair_table(vr, hit, u0.d.addr, u0.d.len);
+
+        if (!table) {
+            return false;
+        }
+        u0 = load_desc(&table[0]);
+        u1 = load_desc(&table[1]);
+        if (u0.d.next != 1) {
+            return false;
+        }
+    } else if (u0.d.next < vr->size) {
+        u1 = load_desc(&vr->desc[u0.d.next]);
+    } else {
+        return false;
+    }
+    return (u0.d.flags == VRING_DESC_F_NEXT && !u1.d.flags
+            && vring_walk_pair(hit, vr->hdr_len, u0.d.addr, u0.d.len,
+                               u1.d.addr, u1.d.len, pair));
+}
+
+/* Adds the packets 'heads' [b->n...n-1] to 'b' as far as each is a usual kind:
+ * one descriptor, or a pair, in the region hit last. */
 static inline void
 split_peek_fast(struct walker *w, const struct walk_hit *hit,
                 const uint16_t heads[], unsigned int n)
@@ -234,6 +264,7 @@ split_peek_fast(struct walker *w, const struct walk_hit *hit,
     }
     for (i = first; i < n; i++) {
         uint16_t head = heads[i];
+        unsigned int start;
         union desc u;
         uint32_t len;
         uint8_t *host;
@@ -245,14 +276,25 @@ split_peek_fast(struct walker *w, const struct walk_hit *hit,
         if (__builtin_expect(u.d.flags || u.d.len <= hdr_len
                              || u.d.len >= VHOST_MAX_FRAME_LEN
                              || !vring_is_hit(hit, u.d.addr, u.d.len), 0)) {
-            break;
+            struct walk_pair pair;
+
+            if (!b->simple || !u.d.flags
+                || !split_pair(w->vr, hit, &u.d, &pair)) {
+                break;
+            }
+            vring_fast_header(b, i, pair.hdr);
+            host = pair.host;
+            start = 0;
+            len = pair.len;
+        } else {
+            host = hit->host + (u.d.addr - hit->guest_addr);
+            start = hdr_len;
+            len = u.d.len - hdr_len;
         }
-        host = hit->host + (u.d.addr - hit->guest_addr);
         __builtin_prefetch(host);
         __builtin_prefetch(host + 64);
         b->used[i] = (struct vhost_used) { .id = head };
-        len = u.d.len - hdr_len;
-        vring_fast_piece(b, n_segs + i - first, host, len, hdr_len);
+        vring_fast_piece(b, n_segs + i - first, host, len, start);
         max_len = MAX(max_len, len);
         min_len = MIN(min_len, len);
     }

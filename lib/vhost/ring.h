@@ -75,9 +75,9 @@ struct vhost_used {
 struct vhost_burst {
     uint16_t n;                 /* Packets. */
 
-    /* Every packet i is one piece, segs[i], with its header just before it.
-     * pkts[] is not filled in (except 'hdr' from the guest), unless by
-     * vhost_burst_expand(). */
+    /* Every packet i is one piece, segs[i].  To the guest: with its header
+     * just before it.  pkts[] is not filled in (except 'hdr' from the guest),
+     * unless by vhost_burst_expand(). */
     bool simple;
     bool odd;                   /* Some packet has 'n_segs' 0. */
 
@@ -91,6 +91,8 @@ struct vhost_burst {
     uint16_t n_used;
     uint16_t n_headers;         /* Headers written already. */
     bool have_headers;          /* pkts[].hdr are filled in. */
+    uint32_t apart;             /* From the guest, simple bursts: bit i is 1 if
+                                 * packet i's header is at headers[i]. */
     struct vhost_vring *vr;
 
     struct vhost_pkt pkts[VHOST_BURST];
@@ -101,6 +103,7 @@ struct vhost_burst {
      * just stored if the lower 12 bits of the addresses are the same. */
     uint8_t unused[1024];
     struct vhost_used used[VHOST_BURST_SEGS];
+    const uint8_t *headers[VHOST_BURST];
 };
 
 /* Fills 'b' with up to 'max' <= VHOST_BURST packets that the guest has sent
@@ -137,9 +140,9 @@ void vhost_rxq_complete(struct vhost_rxq *, struct vhost_burst *b,
                         unsigned int n);
 
 /* The same for a thread that will call vhost_rxq_peek() for this queue again
- * soon: the guest is notified then, or when the queue has become idle.  Asking whether it wants that takes a full
- * memory fence, which has to wait until all stores before it have reached
- * memory, and is nearly free some time later. */
+ * soon: the guest is notified then, or when the queue has become idle.  Asking
+ * whether it wants that takes a full memory fence, which has to wait until all
+ * stores before it have reached memory, and is nearly free some time later. */
 void vhost_rxq_complete_later(struct vhost_rxq *, struct vhost_burst *b,
                               unsigned int n);
 

@@ -135,6 +135,21 @@ vring_fill_packets(struct vhost_burst *b, unsigned int first,
     }
 }
 
+/* Copies the part of the header at 'src' that both header lengths have, once,
+ * to 'p'. */
+static inline void
+read_header(struct vhost_pkt *p, const uint8_t *src)
+{
+    uint64_t start;             /* Flags and gso_type are the first 2 bytes. */
+    uint16_t end;
+
+    memcpy(&start, src, 8);
+    memcpy(&end, src + 8, 2);
+    __asm__ ("" : "+r" (start), "+r" (end));    /* Loaded once. */
+    memcpy(&p->hdr, &start, 8);
+    memcpy((uint8_t *) &p->hdr + 8, &end, 2);
+}
+
 void
 vhost_burst_expand(struct vhost_burst *b)
 {
@@ -146,6 +161,9 @@ vhost_burst_expand(struct vhost_burst *b)
             vring_fill_packets(b, i, i + 1, i);
             if (b->have_headers) {
                 p->hdr = hdr;
+            } else if (b->apart & UINT32_C(1) << i) {
+                read_header(p, b->headers[i]);
+                p->n_hdr_segs = 1;
             }
         }
         b->simple = false;
@@ -174,21 +192,13 @@ vring_read_headers(struct vhost_burst *b)
     for (unsigned int i = 0; i < b->n; i++) {
         struct vhost_pkt *p = &b->pkts[i];
 
-        if (b->simple || !p->n_hdr_segs) {
-            const struct vhost_seg *s = &b->segs[b->simple ? i : p->first];
-            const uint8_t *src = s->addr - hdr_len;
-            uint64_t start;     /* Flags and gso_type are the first 2 bytes. */
-            uint16_t end;
-
-            memcpy(&start, src, 8);
-            memcpy(&end, src + 8, 2);
-            __asm__ ("" : "+r" (start), "+r" (end));    /* Loaded once. */
-            memcpy(&p->hdr, &start, 8);
-            memcpy((uint8_t *) &p->hdr + 8, &end, 2);
-            seen |= start;
-        } else {
-            seen |= p->hdr.flags | p->hdr.gso_type;
+        if (b->simple) {
+            read_header(p, (b->apart & UINT32_C(1) << i ? b->headers[i]
+                            : b->segs[i].addr - hdr_len));
+        } else if (!p->n_hdr_segs) {
+            read_header(p, b->segs[p->first].addr - hdr_len);
         }
+        seen |= p->hdr.flags | p->hdr.gso_type;
     }
     b->offloads = seen;
     b->have_headers = true;

@@ -143,6 +143,54 @@ vring_fast_piece(struct vhost_burst *b, unsigned int i, uint8_t *host,
     b->segs[i].len = len;
 }
 
+/* A frame that the guest has put into two buffers: its header alone, as some
+ * drivers do, then all of it. */
+struct walk_pair {
+    const uint8_t *hdr;
+    uint8_t *host;
+    uint32_t len;               /* Of the frame. */
+};
+
+/* Fills in 'pair' with the readable buffers at 'addr0' and 'addr1' unless they
+ * are not such a pair in the region hit last. */
+static inline bool
+vring_walk_pair(const struct walk_hit *hit, unsigned int hdr_len,
+                uint64_t addr0, uint32_t len0, uint64_t addr1, uint32_t len1,
+                struct walk_pair *pair)
+{
+    if (len0 != hdr_len || !len1 || len1 >= VHOST_MAX_FRAME_LEN - hdr_len
+        || !vring_is_hit(hit, addr0, len0)
+        || !vring_is_hit(hit, addr1, len1)) {
+        return false;
+    }
+    pair->hdr = hit->host + (addr0 - hit->guest_addr);
+    pair->host = hit->host + (addr1 - hit->guest_addr);
+    pair->len = len1;
+    return true;
+}
+
+/* The table of two descriptors that a descriptor with 'addr', 'len' and no
+ * flag but that for "indirect" points to, or NULL if it is another one, or not
+ * in the region hit last. */
+static inline const uint8_t *
+vring_pair_table(const struct vhost_vring *vr, const struct walk_hit *hit,
+                 uint64_t addr, uint32_t len)
+{
+    const uint8_t *table = hit->host + (addr - hit->guest_addr);
+
+    return (vr->indirect && len == 32 && vring_is_hit(hit, addr, len)
+            && !((uintptr_t) table % 16) ? table : NULL);
+}
+
+/* Notes the header of packet 'i', which is apart from its piece. */
+static inline void
+vring_fast_header(struct vhost_burst *b, unsigned int i, const uint8_t *hdr)
+{
+    __builtin_prefetch(hdr);
+    b->headers[i] = hdr;
+    b->apart |= UINT32_C(1) << i;
+}
+
 /* Fills in pkts['first'...'end'-1], which have a piece each from
  * segs['seg'] on. */
 void vring_fill_packets(struct vhost_burst *, unsigned int first,
@@ -172,6 +220,7 @@ vring_burst_init(struct vhost_burst *b, struct vhost_vring *vr)
     b->n = b->n_segs = b->n_used = b->n_headers = 0;
     b->simple = true;
     b->odd = b->have_headers = false;
+    b->apart = 0;
     b->max_len = 0;
     b->min_len = UINT32_MAX;
 }

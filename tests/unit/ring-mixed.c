@@ -45,11 +45,22 @@ frame_len(unsigned int number)
     return r % 4 ? r / 4 % 300 : r / 4 % (MAX_LEN + 1);
 }
 
-/* Offers 'len' bytes at 'addr' in a random shape.  Returns false if the ring
- * has no room for that. */
+/* A number's header. */
+static struct virtio_net_hdr
+frame_header(unsigned int number)
+{
+    return (struct virtio_net_hdr) {
+        .flags = number % 3 ? 0 : VIRTIO_NET_HDR_F_NEEDS_CSUM,
+        .gso_size = number, .csum_start = number * 5, .csum_offset = ~number,
+    };
+}
+
+/* Offers a header and what follows after 'gap' bytes, together 'len' bytes at
+ * 'addr', in a random shape.  Returns false if the ring has no room for
+ * that. */
 static bool
 offer(struct mixed *m, struct fe_vq *vq, uint64_t addr, uint32_t len,
-      bool in, uint64_t token)
+      uint32_t gap, bool in, uint64_t token)
 {
     unsigned int n = 1 + test_random(&m->rnd) % MAX_PIECES;
     unsigned int flags = 0, k = 0;
@@ -61,9 +72,12 @@ offer(struct mixed *m, struct fe_vq *vq, uint64_t addr, uint32_t len,
         /* Half of them are the usual kind. */
         n = test_random(&m->rnd) % 2 ? 1 : n < vq->size ? n : vq->size;
     }
-    if (n > 1 && test_random(&m->rnd) % 2) {
+    if (gap) {
+        n = n > 2 ? n : 2;
+    }
+    if (gap || (n > 1 && test_random(&m->rnd) % 2)) {
         k = fe_split(bufs, addr, 12, 1 + test_random(&m->rnd) % (n - 1), in);
-        addr += 12;
+        addr += 12 + gap;
         len -= 12;
         n -= k;
     }
@@ -80,11 +94,18 @@ guest_sends(struct mixed *m)
            && m->guest_sent - m->guest_freed < N_BUFS; n--) {
         uint64_t addr = m->tx_mem + m->guest_sent % N_BUFS * STRIDE;
         uint32_t len = frame_len(m->guest_sent);
+        uint32_t gap = (len && m->rig.c.ring_size > 1
+                        && test_random(&m->rnd) % 4 == 0 ? 20 : 0);
+        struct virtio_net_hdr hdr = frame_header(m->guest_sent);
 
         addr += m->guest_sent % 61;
         pattern_fill(frames[0], len, m->guest_sent);
-        fe_net_write(&m->rig.fe, addr, NULL, frames[0], len);
-        if (!offer(m, RIG_TX(&m->rig, 0), addr, 12 + len, false,
+        fe_net_write(&m->rig.fe, addr, &hdr, frames[0], len);
+        if (gap) {
+            fe_write(&m->rig.fe, addr + 12 + gap, frames[0], len);
+            fe_write(&m->rig.fe, addr + 12, &m->rnd, sizeof m->rnd);
+        }
+        if (!offer(m, RIG_TX(&m->rig, 0), addr, 12 + len, gap, false,
                    m->guest_sent)) {
             break;
         }
@@ -101,7 +122,7 @@ guest_posts(struct mixed *m)
         uint32_t room = 12 + 52 + test_random(&m->rnd) % 1600;
 
         addr += m->posted % 61;
-        if (!offer(m, RIG_RX(&m->rig, 0), addr, room, true, m->posted)) {
+        if (!offer(m, RIG_RX(&m->rig, 0), addr, room, 0, true, m->posted)) {
             break;
         }
         m->posted++;
@@ -116,6 +137,7 @@ switch_receives(struct mixed *m)
     unsigned int max = 1 + test_random(&m->rnd) % VHOST_BURST;
     void *dst[VHOST_BURST];
     bool all = test_random(&m->rnd) % 2;
+    bool offloads = false;
     unsigned int n;
 
     n = (all ? vhost_rxq_peek_simple(m->rig.rxqs[0], b, max)
@@ -145,7 +167,14 @@ switch_receives(struct mixed *m)
         CHECK_EQ(len, frame_len(m->switch_got));
         CHECK_PATTERN(frames[i], len, m->switch_got);
         CHECK_EQ(frames[i][len], 0xee);
+        if (m->rig.c.features & FE_F_CSUM) {
+            struct virtio_net_hdr hdr = frame_header(m->switch_got);
+
+            CHECK(!memcmp(&b->pkts[i].hdr, &hdr, sizeof hdr));
+            offloads |= hdr.flags != 0;
+        }
     }
+    CHECK(b->offloads || !offloads);
     if (test_random(&m->rnd) % 2) {
         vhost_rxq_complete_later(m->rig.rxqs[0], b, n);
     } else {
@@ -258,10 +287,14 @@ is_done(const struct mixed *m)
 void
 ring_mixed(unsigned int size, unsigned int total)
 {
-    struct rig_config c = { .ring_size = size, .region_size = 64 << 20 };
+    struct rig_config c = { .ring_size = size, .region_size = 64 << 20,
+                            .features = RIG_FEATURES };
     static struct mixed m;
     struct fe_vq *vqs;
 
+    if (size & 0x5555) {
+        c.features |= FE_F_CSUM;        /* Headers say something. */
+    }
     m.total = test_slow ? total / 4 : total;
     m.rnd = size;
     m.lost = calloc(m.total + 1, sizeof *m.lost);
