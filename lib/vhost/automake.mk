@@ -15,8 +15,11 @@ vhost_sources = \
 	lib/vhost/gate.h \
 	lib/vhost/loop.c \
 	lib/vhost/loop.h \
+	lib/vhost/mem-table.c \
 	lib/vhost/memory.c \
 	lib/vhost/memory.h \
+	lib/vhost/messages.c \
+	lib/vhost/messages.h \
 	lib/vhost/names.c \
 	lib/vhost/notifier.c \
 	lib/vhost/notifier.h \

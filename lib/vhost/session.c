@@ -1,19 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The ovs-vhost authors.
  *
- * The messages of one connection: reads them without waiting, checks each
- * against what the specification says of its size and descriptors, handles it,
- * answers.  One function per message, in the order of their numbers; what they
- * set up is device.c's.
- *
- * A message goes through three stages, between which the event thread serves
- * others, and the next message of the connection is not read until it is
- * through:
- *
- *     1. prepare    guest memory is mapped by the worker (SET_MEM_TABLE)
- *     2. stop       the polling threads leave the rings that it changes
- *     3. execute    the change is made, the rings are published, the answer
- *                   is sent
+ * One connection: reads its messages without waiting, checks each against what
+ * the specification says of its size and descriptors, leads it through its
+ * stages (messages.h), answers.
  *
  * A message whose form is wrong ends the connection.  One that asks for
  * something that cannot be gets a negative answer, if the front end asked for
@@ -21,10 +11,9 @@
  * in a wrong belief.
  */
 
-#include "port.h"
+#include "messages.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,533 +27,8 @@
 /* Messages read from one connection before others get their turn. */
 #define MESSAGES_PER_TURN 32
 
-/* An answer's payload. */
-struct reply {
-    union {
-        uint64_t u64;
-        struct vhost_wire_vring_state state;
-    } payload;
-    uint32_t size;              /* 0: nothing but an acknowledgement. */
-};
-
-/* What a message is like and what is done with it. */
-struct handler {
-    const char *name;
-    int size;                   /* Exact payload size in bytes, or -1. */
-    unsigned int max_fds;
-    int feature;                /* Protocol feature it takes, -1: none. */
-    bool (*check)(const struct vhost_message *);    /* Further checks of its
-                                                     * form, or NULL. */
-    void (*prepare)(struct vhost_port *);
-    int (*stop)(const struct vhost_port *);     /* NULL: no stop needed. */
-    vhost_result (*execute)(struct vhost_port *, struct reply *);
-};
-
 static void session_ready(struct vhost_source *, uint32_t events);
-static void session_stop(struct vhost_port *);
 static void session_execute(struct vhost_port *);
-
-/* Takes descriptor 'i' out of the message, -1 if there is none: the caller
- * closes it, the message will not. */
-static int
-take_fd(struct vhost_port *port, unsigned int i)
-{
-    int fd = i < port->msg.n_fds ? port->msg.fds[i] : -1;
-
-    if (fd >= 0) {
-        port->msg.fds[i] = -1;
-    }
-    return fd;
-}
-
-/* Messages. */
-
-static vhost_result
-get_features(struct vhost_port *port, struct reply *reply)
-{
-    reply->payload.u64 = port->offered_features;
-    reply->size = sizeof reply->payload.u64;
-    return NULL;
-}
-
-static vhost_result
-set_features(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    return vhost_device_set_features(port, port->msg.payload.u64);
-}
-
-static int
-stop_for_features(const struct vhost_port *port)
-{
-    return (port->have_features
-            && port->msg.payload.u64 == port->info.features
-            ? VHOST_STOP_NOTHING : VHOST_STOP_ALL);
-}
-
-static vhost_result
-set_owner(struct vhost_port *port, struct reply *reply)
-{
-    (void) port;
-    (void) reply;
-    return NULL;
-}
-
-static int
-stop_all(const struct vhost_port *port)
-{
-    (void) port;
-    return VHOST_STOP_ALL;
-}
-
-/* "Deprecated": disables all rings. */
-static vhost_result
-reset_owner(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    vhost_device_reset(port);
-    return NULL;
-}
-
-static bool
-check_mem_table(const struct vhost_message *msg)
-{
-    const struct vhost_wire_mem_table *t = &msg->payload.mem;
-    uint32_t size = msg->header.size;
-
-    return (size >= offsetof(struct vhost_wire_mem_table, regions)
-            && t->n_regions >= 1
-            && t->n_regions <= VHOST_WIRE_MAX_REGIONS
-            && size == (offsetof(struct vhost_wire_mem_table, regions)
-                        + t->n_regions * sizeof t->regions[0])
-            && msg->n_fds == t->n_regions);
-}
-
-/* Mapping guest memory, at the worker. */
-struct mem_job {
-    struct vhost_job job;
-    struct vhost_port *port;    /* NULL: nobody wants the result. */
-    struct vhost_loop *loop;
-    struct vhost_disposal *disposal;
-    struct vhost_wire_mem_table table;
-    int fds[VHOST_WIRE_MAX_REGIONS];
-    struct vhost_mem *old, *new;
-    char *error;
-};
-
-static void
-mem_job_work(struct vhost_job *job_)
-{
-    struct mem_job *job = VHOST_CONTAINER_OF(job_, struct mem_job, job);
-
-    job->new = vhost_mem_create(job->table.regions, job->fds,
-                                job->table.n_regions, job->old, &job->error);
-    vhost_mem_unref(job->old);
-    for (unsigned int i = 0; i < job->table.n_regions; i++) {
-        if (vhost_mem_is_shared_memory(job->fds[i])) {
-            close(job->fds[i]);
-            job->fds[i] = -1;
-        }
-    }
-    vhost_dispose(job->disposal, job->fds, job->table.n_regions);
-    vhost_disposal_unref(job->disposal);
-}
-
-/* Work for the worker: drops a map that nobody wants any more. */
-static void
-mem_job_discard(struct vhost_job *job)
-{
-    vhost_mem_unref(VHOST_CONTAINER_OF(job, struct mem_job, job)->new);
-}
-
-static void
-mem_job_done(struct vhost_job *job_)
-{
-    struct mem_job *job = VHOST_CONTAINER_OF(job_, struct mem_job, job);
-    struct vhost_port *port = job->port;
-
-    if (!port) {
-        job->job.work = mem_job_discard;
-        job->job.done = NULL;
-        free(job->error);
-        vhost_job_post(job->loop, &job->job);
-        return;
-    }
-    port->mem_job = NULL;
-    port->new_mem = job->new;
-    port->mem_error = job->error;
-    free(job);
-    session_stop(port);
-}
-
-static void
-prepare_mem_table(struct vhost_port *port)
-{
-    struct mem_job *job = calloc(1, sizeof *job);
-
-    if (!job) {
-        session_stop(port);     /* Without a map, which is the error. */
-        return;
-    }
-    job->port = port;
-    job->loop = port->loop;
-    job->disposal = vhost_disposal_ref(port->disposal);
-    job->table = port->msg.payload.mem;
-    for (unsigned int i = 0; i < job->table.n_regions; i++) {
-        job->fds[i] = take_fd(port, i);
-    }
-    if (port->mem && !atomic_load(&port->mem->poisoned)) {
-        job->old = vhost_mem_ref(port->mem);
-    }
-    job->job.work = mem_job_work;
-    job->job.done = mem_job_done;
-    port->mem_job = &job->job;
-    vhost_job_post(port->loop, &job->job);
-}
-
-static int
-stop_for_mem_table(const struct vhost_port *port)
-{
-    return port->new_mem ? VHOST_STOP_ALL : VHOST_STOP_NOTHING;
-}
-
-static vhost_result
-set_mem_table(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    if (!port->new_mem) {
-        return port->mem_error ? port->mem_error : "out of memory";
-    }
-    vhost_device_set_mem(port, port->new_mem);
-    port->new_mem = NULL;
-    return NULL;
-}
-
-static vhost_result
-set_vring_num(struct vhost_port *port, struct reply *reply)
-{
-    const struct vhost_wire_vring_state *s = &port->msg.payload.state;
-
-    (void) reply;
-    return vhost_device_set_vring_num(port, s->index, s->num);
-}
-
-static int
-stop_for_ring_number(uint32_t idx)
-{
-    return idx < VHOST_MAX_VRINGS ? (int) idx : VHOST_STOP_NOTHING;
-}
-
-static int
-stop_state_ring(const struct vhost_port *port)
-{
-    return stop_for_ring_number(port->msg.payload.state.index);
-}
-
-static int
-stop_for_enable(const struct vhost_port *port)
-{
-    const struct vhost_wire_vring_state *s = &port->msg.payload.state;
-    const struct vhost_ring *ring = (s->index < port->max_vrings
-                                     ? port->rings[s->index] : NULL);
-
-    return (ring && ring->enabled == s->num ? VHOST_STOP_NOTHING
-            : stop_state_ring(port));
-}
-
-static int
-stop_addr_ring(const struct vhost_port *port)
-{
-    return stop_for_ring_number(port->msg.payload.addr.index);
-}
-
-static vhost_result
-set_vring_addr(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    return vhost_device_set_vring_addr(port, &port->msg.payload.addr);
-}
-
-static vhost_result
-set_vring_base(struct vhost_port *port, struct reply *reply)
-{
-    const struct vhost_wire_vring_state *s = &port->msg.payload.state;
-
-    (void) reply;
-    return vhost_device_set_vring_base(port, s->index, s->num);
-}
-
-static vhost_result
-get_vring_base(struct vhost_port *port, struct reply *reply)
-{
-    struct vhost_wire_vring_state *s = &reply->payload.state;
-
-    s->index = port->msg.payload.state.index;
-    s->num = 0;
-    reply->size = sizeof *s;
-    return vhost_device_get_vring_base(port, s->index, &s->num);
-}
-
-/* SET_VRING_KICK, _CALL and _ERR have a descriptor unless they say that they
- * have none. */
-static bool
-check_vring_fd(const struct vhost_message *msg)
-{
-    return msg->n_fds == !(msg->payload.u64 & VHOST_WIRE_VRING_NOFD);
-}
-
-static bool
-check_one_fd(const struct vhost_message *msg)
-{
-    return msg->n_fds == 1;
-}
-
-static unsigned int
-fd_ring(const struct vhost_port *port)
-{
-    return port->msg.payload.u64 & VHOST_WIRE_VRING_IDX_MASK;
-}
-
-static int
-stop_fd_ring(const struct vhost_port *port)
-{
-    return fd_ring(port);
-}
-
-static vhost_result
-set_vring_fd(struct vhost_port *port,
-             vhost_result (*set)(struct vhost_port *, unsigned int, int))
-{
-    vhost_result result;
-
-    if (port->msg.payload.u64 & ~(uint64_t) (VHOST_WIRE_VRING_IDX_MASK
-                                             | VHOST_WIRE_VRING_NOFD)) {
-        return "no such vring";
-    }
-    result = set(port, fd_ring(port), port->msg.n_fds ? port->msg.fds[0] : -1);
-    if (!result) {
-        take_fd(port, 0);
-    }
-    return result;
-}
-
-static vhost_result
-set_vring_kick(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    return set_vring_fd(port, vhost_device_set_vring_kick);
-}
-
-static vhost_result
-set_vring_call(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    return set_vring_fd(port, vhost_device_set_vring_call);
-}
-
-static vhost_result
-set_vring_err(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    return set_vring_fd(port, vhost_device_set_vring_err);
-}
-
-static vhost_result
-get_protocol_features(struct vhost_port *port, struct reply *reply)
-{
-    reply->payload.u64 = port->offered_protocol_features;
-    reply->size = sizeof reply->payload.u64;
-    return NULL;
-}
-
-static vhost_result
-set_protocol_features(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    if (port->msg.payload.u64 & ~port->offered_protocol_features) {
-        return "protocol features that were not offered";
-    }
-    port->info.protocol_features = port->msg.payload.u64;
-    return NULL;
-}
-
-static vhost_result
-get_queue_num(struct vhost_port *port, struct reply *reply)
-{
-    reply->payload.u64 = port->max_vrings / 2;
-    reply->size = sizeof reply->payload.u64;
-    return NULL;
-}
-
-static vhost_result
-set_vring_enable(struct vhost_port *port, struct reply *reply)
-{
-    const struct vhost_wire_vring_state *s = &port->msg.payload.state;
-
-    (void) reply;
-    if (s->num > 1) {
-        return "neither on nor off";
-    }
-    return vhost_device_set_vring_enable(port, s->index, s->num);
-}
-
-static vhost_result
-send_rarp(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    memcpy(port->rarp, &port->msg.payload.u64, sizeof port->rarp);
-    port->have_rarp = true;
-    vhost_port_changed(port, VHOST_CHANGE_RARP);
-    return NULL;
-}
-
-static vhost_result
-net_set_mtu(struct vhost_port *port, struct reply *reply)
-{
-    uint64_t mtu = port->msg.payload.u64;
-
-    (void) reply;
-    if (mtu < 68 || mtu > UINT16_MAX) {
-        return "impossible MTU";
-    }
-    port->info.mtu = mtu;
-    vhost_port_changed(port, VHOST_CHANGE_MTU);
-    return NULL;
-}
-
-static vhost_result
-set_backend_req_fd(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    vhost_dispose(port->disposal, &port->backend_fd, 1);
-    port->backend_fd = take_fd(port, 0);
-    return NULL;
-}
-
-/* A status of 0 resets the device (virtio 1.2, section 2.1). */
-static int
-stop_for_status(const struct vhost_port *port)
-{
-    return port->msg.payload.u64 ? VHOST_STOP_NOTHING : VHOST_STOP_ALL;
-}
-
-static vhost_result
-set_status(struct vhost_port *port, struct reply *reply)
-{
-    (void) reply;
-    if (port->msg.payload.u64 > UINT8_MAX) {
-        return "impossible device status";
-    }
-    port->status = port->msg.payload.u64;
-    if (!port->status) {
-        vhost_device_reset(port);
-    }
-    return NULL;
-}
-
-static vhost_result
-get_status(struct vhost_port *port, struct reply *reply)
-{
-    reply->payload.u64 = port->status;
-    reply->size = sizeof reply->payload.u64;
-    return NULL;
-}
-
-#define U64 .size = sizeof(uint64_t)
-#define STATE .size = sizeof(struct vhost_wire_vring_state)
-
-static const struct handler handlers[VHOST_USER_N_REQUESTS] = {
-    [VHOST_USER_GET_FEATURES] = {
-        "GET_FEATURES", .feature = -1, .execute = get_features },
-    [VHOST_USER_SET_FEATURES] = {
-        "SET_FEATURES", U64, .feature = -1, .stop = stop_for_features,
-        .execute = set_features },
-    [VHOST_USER_SET_OWNER] = {
-        "SET_OWNER", .feature = -1, .execute = set_owner },
-    [VHOST_USER_RESET_OWNER] = {
-        "RESET_OWNER", .feature = -1, .stop = stop_all,
-        .execute = reset_owner },
-    [VHOST_USER_SET_MEM_TABLE] = {
-        "SET_MEM_TABLE", .size = -1, .feature = -1,
-        .max_fds = VHOST_WIRE_MAX_REGIONS,
-        .check = check_mem_table, .prepare = prepare_mem_table,
-        .stop = stop_for_mem_table, .execute = set_mem_table },
-    [VHOST_USER_SET_VRING_NUM] = {
-        "SET_VRING_NUM", STATE, .feature = -1, .execute = set_vring_num },
-    [VHOST_USER_SET_VRING_ADDR] = {
-        "SET_VRING_ADDR", .size = sizeof(struct vhost_wire_vring_addr),
-        .feature = -1, .stop = stop_addr_ring, .execute = set_vring_addr },
-    [VHOST_USER_SET_VRING_BASE] = {
-        "SET_VRING_BASE", STATE, .feature = -1, .execute = set_vring_base },
-    [VHOST_USER_GET_VRING_BASE] = {
-        "GET_VRING_BASE", STATE, .feature = -1, .stop = stop_state_ring,
-        .execute = get_vring_base },
-    [VHOST_USER_SET_VRING_KICK] = {
-        "SET_VRING_KICK", U64, .max_fds = 1, .feature = -1,
-        .check = check_vring_fd,
-        .stop = stop_fd_ring, .execute = set_vring_kick },
-    [VHOST_USER_SET_VRING_CALL] = {
-        "SET_VRING_CALL", U64, .max_fds = 1, .feature = -1,
-        .check = check_vring_fd,
-        .stop = stop_fd_ring, .execute = set_vring_call },
-    [VHOST_USER_SET_VRING_ERR] = {
-        "SET_VRING_ERR", U64, .max_fds = 1, .feature = -1,
-        .check = check_vring_fd,
-        .execute = set_vring_err },
-    [VHOST_USER_GET_PROTOCOL_FEATURES] = {
-        "GET_PROTOCOL_FEATURES", .feature = -1,
-        .execute = get_protocol_features },
-    [VHOST_USER_SET_PROTOCOL_FEATURES] = {
-        "SET_PROTOCOL_FEATURES", U64, .feature = -1,
-        .execute = set_protocol_features },
-    [VHOST_USER_GET_QUEUE_NUM] = {
-        "GET_QUEUE_NUM", .feature = VHOST_USER_PROTOCOL_F_MQ,
-        .execute = get_queue_num },
-    [VHOST_USER_SET_VRING_ENABLE] = {
-        "SET_VRING_ENABLE", STATE, .feature = -1, .stop = stop_for_enable,
-        .execute = set_vring_enable },
-    [VHOST_USER_SEND_RARP] = {
-        "SEND_RARP", U64, .feature = VHOST_USER_PROTOCOL_F_RARP,
-        .execute = send_rarp },
-    [VHOST_USER_NET_SET_MTU] = {
-        "NET_SET_MTU", U64, .feature = VHOST_USER_PROTOCOL_F_NET_MTU,
-        .execute = net_set_mtu },
-    [VHOST_USER_SET_BACKEND_REQ_FD] = {
-        "SET_BACKEND_REQ_FD", .max_fds = 1, .check = check_one_fd,
-        .feature = VHOST_USER_PROTOCOL_F_BACKEND_REQ,
-        .execute = set_backend_req_fd },
-    [VHOST_USER_SET_STATUS] = {
-        "SET_STATUS", U64, .feature = VHOST_USER_PROTOCOL_F_STATUS,
-        .stop = stop_for_status, .execute = set_status },
-    [VHOST_USER_GET_STATUS] = {
-        "GET_STATUS", .feature = VHOST_USER_PROTOCOL_F_STATUS,
-        .execute = get_status },
-};
-
-/* The handler of the message that arrived, NULL if there is none, which
- * includes those of protocol features that were not negotiated. */
-static const struct handler *
-find_handler(const struct vhost_port *port)
-{
-    uint32_t request = port->msg.header.request;
-    const struct handler *h;
-
-    if (request >= VHOST_USER_N_REQUESTS || !handlers[request].name) {
-        return NULL;
-    }
-    h = &handlers[request];
-    return (h->feature < 0
-            || (port->info.protocol_features >> h->feature) & 1 ? h : NULL);
-}
-
-static const char *
-message_name(const struct vhost_port *port)
-{
-    uint32_t request = port->msg.header.request;
-
-    return (request < VHOST_USER_N_REQUESTS && handlers[request].name
-            ? handlers[request].name : "unknown message");
-}
 
 /* Handling. */
 
@@ -601,7 +65,7 @@ send_kept_reply(struct vhost_port *port)
 }
 
 static void
-send_reply(struct vhost_port *port, const struct reply *reply)
+send_reply(struct vhost_port *port, const struct vhost_reply *reply)
 {
     struct vhost_wire_header header = {
         .request = port->msg.header.request,
@@ -627,16 +91,16 @@ wants_ack(const struct vhost_port *port)
  * own, with an acknowledgement if one is asked for.  May end the
  * connection. */
 static void
-answer(struct vhost_port *port, vhost_result result, struct reply *reply)
+answer(struct vhost_port *port, vhost_result result, struct vhost_reply *reply)
 {
     if (result) {
         if (!wants_ack(port)) {
-            vhost_session_end(port, "%s refused: %s", message_name(port),
+            vhost_session_end(port, "%s refused: %s", vhost_message_name(port),
                               result);
             return;
         }
         vhost_port_set_error(port, VHOST_LOG_WARN, "%s refused: %s",
-                             message_name(port), result);
+                             vhost_message_name(port), result);
         reply->size = 0;
     }
     if (!reply->size && wants_ack(port)) {
@@ -700,8 +164,8 @@ watch_for_memory(struct vhost_port *port)
 static void
 session_execute(struct vhost_port *port)
 {
-    const struct handler *h = find_handler(port);
-    struct reply reply = { .size = 0 };
+    const struct vhost_handler *h = vhost_find_handler(port);
+    struct vhost_reply reply = { .size = 0 };
     vhost_result result = "not supported";
 
     if (!port->closing) {
@@ -726,7 +190,8 @@ session_execute(struct vhost_port *port)
 static void
 throttle_expired(struct vhost_timer *timer)
 {
-    session_stop(VHOST_CONTAINER_OF(timer, struct vhost_port, throttle));
+    vhost_session_prepared(VHOST_CONTAINER_OF(timer, struct vhost_port,
+                                              throttle));
 }
 
 /* Takes one of the stops that the port may have now. */
@@ -749,10 +214,10 @@ take_stop_token(struct vhost_port *port)
 }
 
 /* Stage 2. */
-static void
-session_stop(struct vhost_port *port)
+void
+vhost_session_prepared(struct vhost_port *port)
 {
-    const struct handler *h = find_handler(port);
+    const struct vhost_handler *h = vhost_find_handler(port);
     int what = h && h->stop ? h->stop(port) : VHOST_STOP_NOTHING;
 
     if (port->stop.active || port->closing) {
@@ -772,7 +237,7 @@ void
 vhost_session_resume(struct vhost_port *port)
 {
     port->stop_wanted = false;
-    session_stop(port);
+    vhost_session_prepared(port);
 }
 
 /* Checks the form of the message that arrived.  Returns false if it ended the
@@ -781,12 +246,12 @@ static bool
 check_form(struct vhost_port *port)
 {
     const struct vhost_message *msg = &port->msg;
-    const struct handler *h = find_handler(port);
+    const struct vhost_handler *h = vhost_find_handler(port);
 
     if (msg->too_many_fds || msg->n_fds > (h ? h->max_fds
                                              : VHOST_WIRE_MAX_FDS)) {
         vhost_session_end(port, "%s with too many descriptors",
-                          message_name(port));
+                          vhost_message_name(port));
         return false;
     }
     if (h && ((h->size >= 0 && (int) msg->header.size != h->size)
@@ -803,7 +268,7 @@ check_form(struct vhost_port *port)
 static void
 session_handle(struct vhost_port *port)
 {
-    const struct handler *h;
+    const struct vhost_handler *h;
 
     pthread_mutex_lock(&port->mutex);
     port->info.n_messages++;
@@ -812,16 +277,16 @@ session_handle(struct vhost_port *port)
         return;
     }
     vhost_port_log(port, VHOST_LOG_DBG, "%s (%u), %u bytes, %u descriptors",
-                   message_name(port), port->msg.header.request,
+                   vhost_message_name(port), port->msg.header.request,
                    port->msg.header.size, port->msg.n_fds);
 
     /* Nothing is read while the message waits for something. */
     vhost_source_remove(port->loop, &port->sock);
-    h = find_handler(port);
+    h = vhost_find_handler(port);
     if (h && h->prepare) {
         h->prepare(port);
     } else {
-        session_stop(port);
+        vhost_session_prepared(port);
     }
 }
 
@@ -889,7 +354,7 @@ receive(struct vhost_port *port, void *dst, size_t size)
 static uint32_t
 max_payload(const struct vhost_port *port)
 {
-    const struct handler *h = find_handler(port);
+    const struct vhost_handler *h = vhost_find_handler(port);
 
     return (!h ? sizeof port->msg.raw
             : h->size < 0 ? sizeof port->msg.payload : (uint32_t) h->size);
@@ -914,8 +379,9 @@ receive_message(struct vhost_port *port)
                 || msg->header.size > max_payload(port)) {
                 vhost_session_end(port, "%s (request %u, flags 0x%x, %u "
                                   "bytes) is not vhost-user",
-                                  message_name(port), msg->header.request,
-                                  msg->header.flags, msg->header.size);
+                                  vhost_message_name(port),
+                                  msg->header.request, msg->header.flags,
+                                  msg->header.size);
                 return false;
             }
             total += msg->header.size;
@@ -1014,10 +480,7 @@ vhost_session_end(struct vhost_port *port, const char *format, ...)
     vhost_source_remove(port->loop, &port->sock);
     vhost_timer_cancel(&port->throttle);
     vhost_timer_cancel(&port->hint);
-    if (port->mem_job) {
-        VHOST_CONTAINER_OF(port->mem_job, struct mem_job, job)->port = NULL;
-        port->mem_job = NULL;
-    }
+    vhost_mem_table_cancel(port);
 
     /* Later, since the caller may be in the midst of something. */
     vhost_task_post(port->loop, &port->ops_task);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Copyright (c) 2026 The ovs-vhost authors.
+ *
+ * SET_MEM_TABLE: the guest's memory is mapped by the worker while the event
+ * thread serves others, also if the connection ends meanwhile.
+ */
+
+#include "messages.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+bool
+vhost_mem_table_check(const struct vhost_message *msg)
+{
+    const struct vhost_wire_mem_table *t = &msg->payload.mem;
+    uint32_t size = msg->header.size;
+
+    return (size >= offsetof(struct vhost_wire_mem_table, regions)
+            && t->n_regions >= 1
+            && t->n_regions <= VHOST_WIRE_MAX_REGIONS
+            && size == (offsetof(struct vhost_wire_mem_table, regions)
+                        + t->n_regions * sizeof t->regions[0])
+            && msg->n_fds == t->n_regions);
+}
+
+/* Mapping guest memory, at the worker. */
+struct mem_job {
+    struct vhost_job job;
+    struct vhost_port *port;    /* NULL: nobody wants the result. */
+    struct vhost_loop *loop;
+    struct vhost_disposal *disposal;
+    struct vhost_wire_mem_table table;
+    int fds[VHOST_WIRE_MAX_REGIONS];
+    struct vhost_mem *old, *new;
+    char *error;
+};
+
+static void
+mem_job_work(struct vhost_job *job_)
+{
+    struct mem_job *job = VHOST_CONTAINER_OF(job_, struct mem_job, job);
+
+    job->new = vhost_mem_create(job->table.regions, job->fds,
+                                job->table.n_regions, job->old, &job->error);
+    vhost_mem_unref(job->old);
+    for (unsigned int i = 0; i < job->table.n_regions; i++) {
+        if (vhost_mem_is_shared_memory(job->fds[i])) {
+            close(job->fds[i]);
+            job->fds[i] = -1;
+        }
+    }
+    vhost_dispose(job->disposal, job->fds, job->table.n_regions);
+    vhost_disposal_unref(job->disposal);
+}
+
+/* Work for the worker: drops a map that nobody wants any more. */
+static void
+mem_job_discard(struct vhost_job *job)
+{
+    vhost_mem_unref(VHOST_CONTAINER_OF(job, struct mem_job, job)->new);
+}
+
+static void
+mem_job_done(struct vhost_job *job_)
+{
+    struct mem_job *job = VHOST_CONTAINER_OF(job_, struct mem_job, job);
+    struct vhost_port *port = job->port;
+
+    if (!port) {
+        job->job.work = mem_job_discard;
+        job->job.done = NULL;
+        free(job->error);
+        vhost_job_post(job->loop, &job->job);
+        return;
+    }
+    port->mem_job = NULL;
+    port->new_mem = job->new;
+    port->mem_error = job->error;
+    free(job);
+    vhost_session_prepared(port);
+}
+
+void
+vhost_mem_table_prepare(struct vhost_port *port)
+{
+    struct mem_job *job = calloc(1, sizeof *job);
+
+    if (!job) {
+        vhost_session_prepared(port);   /* Without a map: the error. */
+        return;
+    }
+    job->port = port;
+    job->loop = port->loop;
+    job->disposal = vhost_disposal_ref(port->disposal);
+    job->table = port->msg.payload.mem;
+    for (unsigned int i = 0; i < job->table.n_regions; i++) {
+        job->fds[i] = vhost_take_fd(port, i);
+    }
+    if (port->mem && !atomic_load(&port->mem->poisoned)) {
+        job->old = vhost_mem_ref(port->mem);
+    }
+    job->job.work = mem_job_work;
+    job->job.done = mem_job_done;
+    port->mem_job = &job->job;
+    vhost_job_post(port->loop, &job->job);
+}
+
+int
+vhost_mem_table_stop(const struct vhost_port *port)
+{
+    return port->new_mem ? VHOST_STOP_ALL : VHOST_STOP_NOTHING;
+}
+
+vhost_result
+vhost_mem_table_set(struct vhost_port *port, struct vhost_reply *reply)
+{
+    (void) reply;
+    if (!port->new_mem) {
+        return port->mem_error ? port->mem_error : "out of memory";
+    }
+    vhost_device_set_mem(port, port->new_mem);
+    port->new_mem = NULL;
+    return NULL;
+}
+
+void
+vhost_mem_table_cancel(struct vhost_port *port)
+{
+    if (port->mem_job) {
+        VHOST_CONTAINER_OF(port->mem_job, struct mem_job, job)->port = NULL;
+        port->mem_job = NULL;
+    }
+}
