@@ -11,6 +11,7 @@ doc_DATA = \
 docsdir = $(docdir)/docs
 docs_DATA = \
 	docs/architecture.md \
+	docs/cycles.svg \
 	docs/install.md \
 	docs/performance.md \
 	docs/ratios.svg \
