@@ -11,6 +11,7 @@
 unit_tests = \
 	tests/unit/test-copy \
 	tests/unit/test-driver \
+	tests/unit/test-extras \
 	tests/unit/test-faults \
 	tests/unit/test-hostile \
 	tests/unit/test-notifier \
@@ -56,6 +57,7 @@ TESTSUITE_AT = \
 	tests/packed.at \
 	tests/bench.at \
 	tests/offloads.at \
+	tests/masks.at \
 	tests/vhost-macros.at
 
 EXTRA_DIST += \
@@ -70,6 +72,7 @@ EXTRA_DIST += \
 	tests/recordings/record.py \
 	tests/recordings/testpmd.jsonl \
 	tests/vhost-headers.py \
+	tests/vhost-masks.py \
 	tests/vhost-offloads.py \
 	tests/vhost-peer.py
 DISTCLEANFILES += tests/atconfig tests/atlocal

@@ -14,6 +14,8 @@ netdev_sources = \
 	lib/netdev/netdev-vhost.h \
 	lib/netdev/offload.c \
 	lib/netdev/offload.h \
+	lib/netdev/options.c \
+	lib/netdev/options.h \
 	lib/netdev/packet-pool.c \
 	lib/netdev/packet-pool.h \
 	lib/netdev/plugin.c \

@@ -65,21 +65,23 @@ enum {
 };
 
 /* The virtio-net features that the stock ports of this version offer, so that
- * guests can move to and from hosts that have those. */
+ * guests can move to and from hosts that have those.  (The stock server's have
+ * no buffers for what a guest may send with TSO.) */
 static inline uint64_t
 compat_stock_features(bool client, bool tso)
 {
-#ifdef COMPAT_OL_FLAGS
-    (void) client;
-    return tso ? UINT64_C(0xd7c669fcb) : UINT64_C(0xd7c66a7ca);
-#else
-    if (client) {
-        return tso ? UINT64_C(0xd7c669fcb) : UINT64_C(0xd7c66a7cb);
+    if (client && tso) {
+        return UINT64_C(0xd7c669fcb);
+    } else if (tso || (client && COMPAT_SW_CSUM)) {
+        return UINT64_C(0xd7c66a7cb);
     } else {
-        return tso ? UINT64_C(0xd7c66a7cb) : UINT64_C(0xd7c66a7ca);
+        return UINT64_C(0xd7c66a7ca);
     }
-#endif
 }
+
+/* The same for protocol features, without PAGEFAULT, which is the operator's
+ * to ask for. */
+enum { COMPAT_STOCK_PROTOCOL_FEATURES = 0x10cbf };
 
 /* Sets what a received packet must have and what neither the pool nor the
  * datapath sets: a pool's element keeps what its last user left there. */

@@ -23,6 +23,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -132,6 +134,7 @@ construct(struct netdev_vhost *dev, enum vhost_role role)
 {
     ovs_mutex_init(&dev->mutex);
     dev->role = role;
+    free(netdev_vhost_options_parse(NULL, role, &dev->options));
     dev->flags = NETDEV_UP | NETDEV_PROMISC;
     dev->mtu = dev->requested_mtu = ETH_PAYLOAD_MAX;
     dev->max_frame = dev->mtu + MTU_OVERHEAD;
@@ -220,12 +223,48 @@ static const struct vhost_port_ops port_ops = {
     .changed = port_changed,
 };
 
-/* The features to offer, and what goes with them. */
-static uint64_t
-choose_features(struct netdev_vhost *dev)
+/* What to offer with the options as they are: the stock ports' features, less
+ * those that are switched off, and more where that is asked for. */
+static void
+choose_offer(const struct netdev_vhost *dev, struct vhost_offer *offer)
 {
-    bool client = dev->role == VHOST_CLIENT;
+    const uint64_t csum = UINT64_C(1) << VIRTIO_NET_F_CSUM;
+    const struct vhost_options *o = &dev->options;
 
+    offer->features = compat_stock_features(dev->role == VHOST_CLIENT
+                                            || (dev->tso
+                                                && o->extras & VHOST_EXTRA_TSO),
+                                            dev->tso);
+    if (o->iommu) {
+        offer->features |= UINT64_C(1) << VIRTIO_F_ACCESS_PLATFORM;
+    }
+    if (!o->packed) {
+        offer->features &= ~(UINT64_C(1) << VIRTIO_F_RING_PACKED);
+    }
+    if (o->extras & VHOST_EXTRA_CSUM) {
+        offer->features |= csum;
+    }
+    if (o->extras & VHOST_EXTRA_RING_RESET) {
+        offer->features |= UINT64_C(1) << VHOST_F_RING_RESET;
+    }
+    offer->features &= vhost_supported_features & ~o->features_off;
+
+    /* A guest may have it from a host with another version or with userspace
+     * TSO; see 'complete_csum'. */
+    offer->tolerated = csum & ~offer->features & ~o->features_off;
+
+    offer->protocol_features = COMPAT_STOCK_PROTOCOL_FEATURES;
+    if (o->postcopy) {
+        offer->protocol_features |= UINT64_C(1) << VHOST_PROTOCOL_F_PAGEFAULT;
+    }
+    offer->protocol_features &= vhost_supported_protocol_features;
+    offer->queue_pairs = o->queue_pairs;
+}
+
+/* Decides what is the same for all of a port's life. */
+static void
+choose_offloads(struct netdev_vhost *dev)
+{
     dev->tso = userspace_tso_enabled();
     dev->complete_csum = !dev->tso && !COMPAT_SW_CSUM;
     dev->up.ol_flags = 0;
@@ -235,7 +274,6 @@ choose_features(struct netdev_vhost *dev)
     if (dev->tso) {
         dev->up.ol_flags |= NETDEV_TX_OFFLOAD_TCP_TSO;
     }
-    return compat_stock_features(client, dev->tso) & vhost_supported_features;
 }
 
 /* Creates the vhost port of 'dev' on 'path' (NULL: none yet).  On error
@@ -248,7 +286,6 @@ create_port(struct netdev_vhost *dev, const char *path, char **errp)
         .name = dev->up.name,
         .role = dev->role,
         .path = path,
-        .protocol_features = vhost_supported_protocol_features,
         .max_queue_pairs = VHOST_MAX_QUEUE_PAIRS,
         .ops = &port_ops,
         .aux = dev,
@@ -262,7 +299,8 @@ create_port(struct netdev_vhost *dev, const char *path, char **errp)
                           ovs_strerror(error));
         return error;
     }
-    config.features = choose_features(dev);
+    choose_offloads(dev);
+    choose_offer(dev, &config.offer);
     error = vhost_port_create(loop, &config, &dev->port, errp);
     if (error) {
         dev->port = NULL;
@@ -337,6 +375,7 @@ netdev_vhost_configure(const struct smap *other_config)
 {
     configure_sock_dir(other_config);
     configure_offload(other_config);
+    netdev_vhost_options_configure(other_config);
 }
 
 /* Remembers, and logs once, the options in 'args' that mean nothing here. */
@@ -351,6 +390,7 @@ note_ignored(struct netdev_vhost *dev, const struct smap *args)
         const char *key = nodes[i]->key;
 
         if (strcmp(key, "tx-retries-max")
+            && !netdev_vhost_option_is_known(key)
             && (dev->role != VHOST_CLIENT
                 || strcmp(key, "vhost-server-path"))) {
             ds_put_format(&s, "%s%s", s.length ? "," : "", key);
@@ -365,8 +405,8 @@ note_ignored(struct netdev_vhost *dev, const struct smap *args)
     ds_destroy(&s);
 }
 
-/* Notes that a port that exists keeps an old setting because of 'reason',
- * which is taken over. */
+/* Notes that a setting was not taken because of 'reason', which is taken
+ * over. */
 static void
 note_config_error(struct netdev_vhost *dev, char *reason)
     OVS_REQUIRES(dev->mutex)
@@ -398,8 +438,9 @@ set_retries(struct netdev_vhost *dev, const struct smap *args)
     }
 }
 
-/* Takes over 'path' (NULL: none) for a port that exists. */
-static void
+/* Takes over 'path' (NULL: none) for a port that exists.  Returns NULL, or a
+ * sentence about why the old one stays, which the caller frees. */
+static char *
 change_path(struct netdev_vhost *dev, const char *path)
     OVS_REQUIRES(dev->mutex)
 {
@@ -420,7 +461,49 @@ change_path(struct netdev_vhost *dev, const char *path)
         dev->path = nullable_xstrdup(path);
         device_changed(dev, VHOST_CHANGE_STATUS);
     }
-    note_config_error(dev, reason);
+    return reason;
+}
+
+/* Offers what the options that were just parsed ask for, from the next
+ * connection on, if the port exists. */
+static void
+change_offer(struct netdev_vhost *dev)
+    OVS_REQUIRES(dev->mutex)
+{
+    struct vhost_port_info info;
+    struct vhost_offer offer;
+    bool was_pending;
+
+    if (dev->port) {
+        vhost_port_get_info(dev->port, &info);
+        was_pending = info.offer_pending;
+        choose_offer(dev, &offer);
+        vhost_port_set_offer(dev->port, &offer);
+        vhost_port_get_info(dev->port, &info);
+        if (info.offer_pending && !was_pending) {
+            VLOG_INFO("%s: options that decide what is offered have changed: "
+                      "they take effect when the front end connects again",
+                      dev->up.name);
+        }
+        if (info.offer_pending != was_pending) {
+            device_changed(dev, VHOST_CHANGE_STATUS);
+        }
+    }
+}
+
+/* Puts 'b' (may be NULL) behind 'a' (may be NULL); takes over both. */
+static char *
+join_reasons(char *a, char *b)
+{
+    char *both;
+
+    if (!a || !b) {
+        return a ? a : b;
+    }
+    both = xasprintf("%s; %s", a, b);
+    free(a);
+    free(b);
+    return both;
 }
 
 /* Returns the path of a server's socket, or NULL with a sentence in '*errp' if
@@ -445,13 +528,17 @@ netdev_vhost_set_config(struct netdev *netdev, const struct smap *args,
     struct netdev_vhost *dev = netdev_vhost_cast(netdev);
     const char *option = smap_get(args, "vhost-server-path");
     char *path = NULL;
+    char *reason = NULL;
+    char *bad_options;
     int error = 0;
 
     ovs_mutex_lock(&dev->mutex);
+    bad_options = netdev_vhost_options_parse(args, dev->role, &dev->options);
+    change_offer(dev);
     if (dev->role == VHOST_CLIENT) {
         path = option && option[0] ? xstrdup(option) : NULL;
         if (dev->port) {
-            change_path(dev, path);
+            reason = change_path(dev, path);
         } else {
             error = create_port(dev, path, errp);
         }
@@ -459,6 +546,7 @@ netdev_vhost_set_config(struct netdev *netdev, const struct smap *args,
         path = server_path(dev, errp);
         error = path ? create_port(dev, path, errp) : EINVAL;
     }
+    note_config_error(dev, join_reasons(reason, bad_options));
     if (!error) {
         set_retries(dev, args);
         note_ignored(dev, args);

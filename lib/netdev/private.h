@@ -35,6 +35,7 @@
 #include "ovs-thread.h"
 #include "util.h"
 
+#include "options.h"
 #include "packet-pool.h"
 #include "vhost/ring.h"
 #include "vhost/vhost.h"
@@ -190,6 +191,7 @@ struct netdev_vhost {
     struct ovs_list node;       /* In 'devices', see netdev-vhost.c. */
     enum vhost_role role;
     bool tso;                   /* Userspace TSO, when the port was made. */
+    struct vhost_options options;
     enum netdev_flags flags;
     struct eth_addr hwaddr;
     int requested_mtu;

@@ -41,6 +41,9 @@ add_status(const struct netdev_vhost *dev, const struct vhost_port_info *info,
     if (error) {
         smap_add(args, "error", error);
     }
+    if (info->offer_pending) {
+        smap_add(args, "options_pending", "true");
+    }
     if (dev->pool_error) {
         smap_add(args, "pool_error", dev->pool_error);
     }

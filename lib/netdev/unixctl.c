@@ -77,7 +77,12 @@ show_features(struct ds *ds, const struct netdev_vhost *dev,
               const struct vhost_port_info *info)
 {
     ds_put_format(ds, "    features offered: 0x%016"PRIx64"\n",
-                  info->offered_features);
+                  info->offer.features);
+    ds_put_format(ds, "    protocol offered: 0x%"PRIx64", up to %u queue "
+                  "pairs%s\n", info->offer.protocol_features,
+                  info->offer.queue_pairs,
+                  info->offer_pending ? "; both when the front end connects "
+                  "again" : "");
     if (info->state < VHOST_S_CONNECTED) {
         return;
     }

@@ -92,7 +92,7 @@ vhost_device_set_features(struct vhost_port *port, uint64_t features)
 {
     uint64_t changed = features ^ port->info.features;
 
-    if (features & ~port->offered_features) {
+    if (features & ~(port->offer.features | port->offer.tolerated)) {
         return "features that were not offered";
     }
     for (unsigned int i = 0; port->have_features && i < port->max_vrings;
@@ -128,7 +128,7 @@ vhost_device_set_features(struct vhost_port *port, uint64_t features)
 static struct vhost_ring *
 message_ring(struct vhost_port *port, unsigned int idx)
 {
-    struct vhost_ring *ring = (idx < port->max_vrings
+    struct vhost_ring *ring = (idx < 2 * port->offer.queue_pairs
                                ? vhost_device_ring(port, idx) : NULL);
 
     if (ring && idx >= port->info.n_vrings) {

@@ -26,7 +26,7 @@ vhost_take_fd(struct vhost_port *port, unsigned int i)
 static vhost_result
 get_features(struct vhost_port *port, struct vhost_reply *reply)
 {
-    reply->payload.u64 = port->offered_features;
+    reply->payload.u64 = port->offer.features;
     reply->size = sizeof reply->payload.u64;
     return NULL;
 }
@@ -202,7 +202,7 @@ set_vring_err(struct vhost_port *port, struct vhost_reply *reply)
 static vhost_result
 get_protocol_features(struct vhost_port *port, struct vhost_reply *reply)
 {
-    reply->payload.u64 = port->offered_protocol_features;
+    reply->payload.u64 = port->offer.protocol_features;
     reply->size = sizeof reply->payload.u64;
     return NULL;
 }
@@ -211,7 +211,7 @@ static vhost_result
 set_protocol_features(struct vhost_port *port, struct vhost_reply *reply)
 {
     (void) reply;
-    if (port->msg.payload.u64 & ~port->offered_protocol_features) {
+    if (port->msg.payload.u64 & ~port->offer.protocol_features) {
         return "protocol features that were not offered";
     }
     port->info.protocol_features = port->msg.payload.u64;
@@ -221,7 +221,7 @@ set_protocol_features(struct vhost_port *port, struct vhost_reply *reply)
 static vhost_result
 get_queue_num(struct vhost_port *port, struct vhost_reply *reply)
 {
-    reply->payload.u64 = port->max_vrings / 2;
+    reply->payload.u64 = port->offer.queue_pairs;
     reply->size = sizeof reply->payload.u64;
     return NULL;
 }

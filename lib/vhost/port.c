@@ -40,13 +40,16 @@ const uint64_t vhost_supported_features =
     | BIT(VIRTIO_NET_F_MQ) | BIT(VIRTIO_F_ANY_LAYOUT)
     | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX)
     | BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_F_VERSION_1)
-    | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER);
+    | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER)
+    | BIT(VHOST_F_RING_RESET);
 
 const uint64_t vhost_supported_protocol_features =
     BIT(VHOST_USER_PROTOCOL_F_MQ) | BIT(VHOST_USER_PROTOCOL_F_RARP)
     | BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK)
     | BIT(VHOST_USER_PROTOCOL_F_NET_MTU)
     | BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ)
+    | BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD)
+    | BIT(VHOST_USER_PROTOCOL_F_HOST_NOTIFIER)
     | BIT(VHOST_USER_PROTOCOL_F_STATUS);
 
 void
@@ -328,20 +331,29 @@ try_to_free(struct vhost_timer *timer)
 
 /* Life cycle. */
 
+/* What is wrong with 'offer' for a port of 'max_queue_pairs', or NULL. */
+static const char *
+offer_error(const struct vhost_offer *offer, unsigned int max_queue_pairs)
+{
+    if ((offer->features | offer->tolerated) & ~vhost_supported_features) {
+        return "features beyond those supported";
+    }
+    if (offer->protocol_features & ~vhost_supported_protocol_features) {
+        return "protocol features beyond those supported";
+    }
+    if (offer->queue_pairs < 1 || offer->queue_pairs > max_queue_pairs
+        || max_queue_pairs > VHOST_MAX_QUEUE_PAIRS) {
+        return "number of queue pairs out of range";
+    }
+    return NULL;
+}
+
 static char *
 config_error(const struct vhost_port_config *config)
 {
-    if (config->features & ~vhost_supported_features) {
-        return strdup("features beyond those supported");
-    }
-    if (config->protocol_features & ~vhost_supported_protocol_features) {
-        return strdup("protocol features beyond those supported");
-    }
-    if (config->max_queue_pairs < 1
-        || config->max_queue_pairs > VHOST_MAX_QUEUE_PAIRS) {
-        return strdup("number of queue pairs out of range");
-    }
-    return NULL;
+    const char *error = offer_error(&config->offer, config->max_queue_pairs);
+
+    return error ? strdup(error) : NULL;
 }
 
 static void
@@ -352,8 +364,7 @@ init_port(struct vhost_port *port, struct vhost_loop *loop,
 
     port->loop = loop;
     port->role = config->role;
-    port->offered_features = config->features;
-    port->offered_protocol_features = config->protocol_features;
+    port->offer = port->next_offer = config->offer;
     port->max_vrings = 2 * config->max_queue_pairs;
     port->ops = config->ops;
     port->aux = config->aux;
@@ -373,7 +384,6 @@ init_port(struct vhost_port *port, struct vhost_loop *loop,
     port->announce_timer.expired = announce;
     port->free_timer.expired = try_to_free;
     port->info.role = config->role;
-    port->info.offered_features = config->features;
     port->info.n_queue_pairs = 1;
     port->info.numa = -1;
     port->stop_tokens = VHOST_STOPS_AT_ONCE * INT64_C(1000);
@@ -460,6 +470,18 @@ vhost_port_set_path(struct vhost_port *port, const char *path, char **errorp)
 }
 
 int
+vhost_port_set_offer(struct vhost_port *port, const struct vhost_offer *offer)
+{
+    if (offer_error(offer, port->max_vrings / 2)) {
+        return EINVAL;
+    }
+    pthread_mutex_lock(&port->mutex);
+    port->next_offer = *offer;
+    pthread_mutex_unlock(&port->mutex);
+    return 0;
+}
+
+int
 vhost_port_set_senders(struct vhost_port *port, unsigned int n)
 {
     struct vhost_op op = { .type = VHOST_OP_SENDERS, .n_senders = n };
@@ -519,11 +541,23 @@ vhost_port_take_rarp(struct vhost_port *port, uint8_t mac[6])
 
 /* Snapshots. */
 
+static bool
+offers_are_equal(const struct vhost_offer *a, const struct vhost_offer *b)
+{
+    return (a->features == b->features && a->tolerated == b->tolerated
+            && a->protocol_features == b->protocol_features
+            && a->queue_pairs == b->queue_pairs);
+}
+
 void
 vhost_port_get_info(struct vhost_port *port, struct vhost_port_info *info)
 {
     pthread_mutex_lock(&port->mutex);
     *info = port->info;
+    info->offer = port->next_offer;
+    info->offer_pending = (info->state >= VHOST_S_CONNECTED
+                           && !offers_are_equal(&port->offer,
+                                                &port->next_offer));
     pthread_mutex_unlock(&port->mutex);
 }
 

@@ -121,8 +121,8 @@ struct vhost_port {
     struct vhost_loop *loop;
     char *name;
     enum vhost_role role;
-    uint64_t offered_features;
-    uint64_t offered_protocol_features;
+    struct vhost_offer offer;   /* To the present front end. */
+    struct vhost_offer next_offer;  /* To the next one; under 'mutex'. */
     unsigned int max_vrings;
     const struct vhost_port_ops *ops;
     void *aux;

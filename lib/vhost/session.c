@@ -438,6 +438,7 @@ vhost_session_start(struct vhost_port *port, int fd)
 
     getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
     pthread_mutex_lock(&port->mutex);
+    port->offer = port->next_offer;
     port->info.n_connects++;
     port->info.peer_pid = cred.pid;
     port->info.protocol_features = 0;

@@ -144,21 +144,37 @@ struct vhost_port_ops {
     void (*changed)(void *aux, unsigned int what);
 };
 
+/* Bits that are for the embedding program to decide about: the virtio feature
+ * that <linux/virtio_config.h> lacks on some systems, and protocol features
+ * (vhost-user, "Protocol features"). */
+#define VHOST_F_RING_RESET 40
+#define VHOST_PROTOCOL_F_PAGEFAULT 8
+
+/* What a front end may choose from. */
+struct vhost_offer {
+    uint64_t features;          /* Virtio features, with
+                                 * VHOST_USER_F_PROTOCOL_FEATURES. */
+    uint64_t tolerated;         /* Virtio features that are not offered, but
+                                 * taken from a guest that has them from
+                                 * elsewhere. */
+    uint64_t protocol_features;
+    unsigned int queue_pairs;   /* What GET_QUEUE_NUM answers: 1 to the port's
+                                 * 'max_queue_pairs'. */
+};
+
 struct vhost_port_config {
     const char *name;           /* For the log.  Copied. */
     enum vhost_role role;
     const char *path;           /* Socket.  Copied.  NULL: none yet. */
-    uint64_t features;          /* Virtio features to offer, with
-                                 * VHOST_USER_F_PROTOCOL_FEATURES. */
-    uint64_t protocol_features; /* Protocol features to offer. */
+    struct vhost_offer offer;   /* To begin with. */
     unsigned int max_queue_pairs;   /* 1...VHOST_MAX_QUEUE_PAIRS. */
     const struct vhost_port_ops *ops;   /* NULL, or valid as long as the
                                          * port. */
     void *aux;                  /* For 'ops'. */
 };
 
-/* Everything this library is able to honour.  'features' and
- * 'protocol_features' above must be subsets. */
+/* Everything this library is able to honour.  What is offered and tolerated
+ * must be subsets. */
 extern const uint64_t vhost_supported_features;
 extern const uint64_t vhost_supported_protocol_features;
 
@@ -187,6 +203,12 @@ void vhost_port_destroy(struct vhost_port *);
  *
  * Control threads.  Waits for the event thread. */
 int vhost_port_set_path(struct vhost_port *, const char *path, char **errorp);
+
+/* Changes what 'port' offers, from the next connection on.  Returns 0, or
+ * EINVAL if 'offer' is not within what is supported.
+ *
+ * Control threads. */
+int vhost_port_set_offer(struct vhost_port *, const struct vhost_offer *offer);
 
 /* Sets the number of sender slots (see ring.h), 1...VHOST_MAX_SENDERS.  No
  * thread may be in ring.h with a sender of 'port' meanwhile.
@@ -279,7 +301,8 @@ struct vhost_port_info {
     bool listening;             /* The socket's file is this port's own. */
     uint64_t features;          /* Negotiated; 0 before SET_FEATURES. */
     uint64_t protocol_features; /* Negotiated. */
-    uint64_t offered_features;
+    struct vhost_offer offer;   /* To the next front end. */
+    bool offer_pending;         /* The present one was offered another. */
     unsigned int n_vrings;      /* Highest vring used so far, plus 1. */
     unsigned int n_queue_pairs; /* Pairs of started rings, at least 1; grows
                                  * while a front end is connected, and is kept

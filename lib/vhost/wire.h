@@ -59,6 +59,8 @@ enum vhost_protocol_feature {
     VHOST_USER_PROTOCOL_F_REPLY_ACK = 3,
     VHOST_USER_PROTOCOL_F_NET_MTU = 4,
     VHOST_USER_PROTOCOL_F_BACKEND_REQ = 5,
+    VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD = 10, /* These two allow the back */
+    VHOST_USER_PROTOCOL_F_HOST_NOTIFIER = 11,   /* end what it never does. */
     VHOST_USER_PROTOCOL_F_STATUS = 16,
 };
 

@@ -85,8 +85,9 @@ rig_create(struct rig *rig, const char *name, const struct rig_config *c)
     pc.name = rig->name;
     pc.role = c->role;
     pc.path = rig->path;
-    pc.features = vhost_supported_features;
-    pc.protocol_features = vhost_supported_protocol_features;
+    pc.offer.features = vhost_supported_features;
+    pc.offer.protocol_features = vhost_supported_protocol_features;
+    pc.offer.queue_pairs = RIG_MAX_PAIRS;
     pc.max_queue_pairs = RIG_MAX_PAIRS;
     pc.ops = &ops;
     pc.aux = rig;

@@ -656,8 +656,11 @@ test_refused_and_destroyed(void)
         .name = "p",
         .role = VHOST_SERVER,
         .path = test_path("p"),
-        .features = vhost_supported_features,
-        .protocol_features = vhost_supported_protocol_features,
+        .offer = {
+            .features = vhost_supported_features,
+            .protocol_features = vhost_supported_protocol_features,
+            .queue_pairs = 1,
+        },
         .max_queue_pairs = 1,
     };
     struct vhost_loop *loop;
@@ -896,8 +899,11 @@ test_drain_many(void)
         .name = "p",
         .role = VHOST_SERVER,
         .path = test_path("p"),
-        .features = vhost_supported_features,
-        .protocol_features = vhost_supported_protocol_features,
+        .offer = {
+            .features = vhost_supported_features,
+            .protocol_features = vhost_supported_protocol_features,
+            .queue_pairs = N_DRAINED,
+        },
         .max_queue_pairs = N_DRAINED,
     };
     const unsigned int n = test_slow ? 512 : DRAINED_SIZE;

@@ -165,7 +165,7 @@ test_features(void)
     CHECK(fe_connect(&rig.fe, rig.path, 5000));
     offered = fe_get_u64(&rig.fe, FE_GET_FEATURES);
     CHECK_EQ(offered, vhost_supported_features);
-    CHECK_EQ(offered, rig_info(&rig).offered_features);
+    CHECK_EQ(offered, rig_info(&rig).offer.features);
     CHECK_EQ(offered & RIG_FEATURES, RIG_FEATURES);
     CHECK_EQ(rig_info(&rig).features, 0);
 

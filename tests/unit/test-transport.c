@@ -52,8 +52,11 @@ create(const char *name, enum vhost_role role, const char *path,
         .name = name,
         .role = role,
         .path = path,
-        .features = vhost_supported_features,
-        .protocol_features = vhost_supported_protocol_features,
+        .offer = {
+            .features = vhost_supported_features,
+            .protocol_features = vhost_supported_protocol_features,
+            .queue_pairs = 1,
+        },
         .max_queue_pairs = 1,
         .ops = &ops,
     };
@@ -687,21 +690,27 @@ test_bad_config(void)
         .name = "p",
         .role = VHOST_SERVER,
         .path = test_path("p"),
-        .features = vhost_supported_features,
-        .protocol_features = vhost_supported_protocol_features,
+        .offer = {
+            .features = vhost_supported_features,
+            .protocol_features = vhost_supported_protocol_features,
+            .queue_pairs = 1,
+        },
         .max_queue_pairs = 1,
         .ops = &ops,
     };
-    struct vhost_port_config bad[4];
+    struct vhost_port_config bad[7];
     struct vhost_port *port;
 
     for (unsigned int i = 0; i < N_ELEMS(bad); i++) {
         bad[i] = good;
     }
-    bad[0].features |= UINT64_C(1) << 63;
-    bad[1].protocol_features |= UINT64_C(1) << 63;
+    bad[0].offer.features |= UINT64_C(1) << 63;
+    bad[1].offer.protocol_features |= UINT64_C(1) << 63;
     bad[2].max_queue_pairs = 0;
     bad[3].max_queue_pairs = VHOST_MAX_QUEUE_PAIRS + 1;
+    bad[4].offer.tolerated |= UINT64_C(1) << 63;
+    bad[5].offer.queue_pairs = 0;
+    bad[6].offer.queue_pairs = 2;
     for (unsigned int i = 0; i < N_ELEMS(bad); i++) {
         char *error = NULL;
 

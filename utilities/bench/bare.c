@@ -57,8 +57,11 @@ bare_open(struct side *side)
         .name = "bare",
         .role = VHOST_CLIENT,
         .path = side->guest->path,
-        .features = vhost_supported_features,
-        .protocol_features = vhost_supported_protocol_features,
+        .offer = {
+            .features = vhost_supported_features,
+            .protocol_features = vhost_supported_protocol_features,
+            .queue_pairs = 1,
+        },
         .max_queue_pairs = 1,
     };
     struct bare *b = xzalloc(sizeof *b);
