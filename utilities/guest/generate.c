@@ -196,15 +196,29 @@ note_latency(struct port *p, uint64_t stamp, uint64_t now)
     histogram_add(&p->latency, age);
 }
 
+/* How long the stream has not been heard of. */
+static void
+note_gap(struct port *p, struct stream *s, uint64_t now)
+{
+    if (s->last_ns) {
+        histogram_add(&p->gaps, now > s->last_ns ? now - s->last_ns : 0);
+    }
+    s->last_ns = now;
+}
+
 static void
 sink(struct port *p, struct queue *q, const struct frame *frame, uint64_t now)
 {
     struct test_info info;
+    struct stream *s;
 
     (void) q;
     switch (payload_read(frame->data, frame->len, &info)) {
     case PAYLOAD_GOOD:
-        streams_note(&p->streams, info.stream, info.seq);
+        s = streams_note(&p->streams, info.stream, info.seq);
+        if (now) {
+            note_gap(p, s, now);
+        }
         if (info.stamp && now) {
             note_latency(p, info.stamp, now);
         }

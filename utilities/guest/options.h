@@ -64,6 +64,7 @@ struct port_options {
     uint64_t burst;
     bool prepared;              /* The same frames again and again. */
     double restart;             /* Milliseconds between stops of the rings. */
+    double cut;                 /* Milliseconds between ends of connections. */
 
     char *tap;
     char *netns;

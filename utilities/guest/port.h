@@ -113,11 +113,13 @@ struct port {
     int listen_fd;
 
     atomic_bool was_live;
+    atomic_uint n_connects;
     atomic_bool gone;                   /* Will not be live again. */
     atomic_bool broken;                 /* The device broke the rules. */
 
     /* The session thread's until it has ended. */
-    unsigned int n_connects, n_disconnects;
+    unsigned int n_disconnects;
+    bool hung_up;                       /* We did, not the device. */
     char error[256];                    /* Latest. */
 
     /* Under 'lock', or the main thread's at the end. */
@@ -131,6 +133,7 @@ struct port {
     uint64_t n_other;                   /* Frames that are not tests'. */
     uint64_t n_dropped;                 /* That the mode could not send on. */
     struct histogram latency;
+    struct histogram gaps;              /* Between frames of a stream. */
     struct histogram stops;             /* Times until all rings stopped. */
     int fd;                             /* Tap, -1: none. */
     struct pcap_file *out;

@@ -82,6 +82,21 @@ add_sink(const struct port *p, struct totals *t)
     t->corrupt += p->streams.corrupt;
     t->other += p->n_other;
     histogram_merge(&t->latency, &p->latency);
+    histogram_merge(&t->gaps, &p->gaps);
+}
+
+/* Frames before others of their streams that came, which did not. */
+static uint64_t
+missing(const struct port *p)
+{
+    uint64_t n = 0;
+
+    for (unsigned int i = 0; i < p->streams.size; i++) {
+        if (p->streams.table[i].used) {
+            n += stream_gaps(&p->streams.table[i]);
+        }
+    }
+    return n;
 }
 
 void
@@ -170,28 +185,56 @@ take(struct histogram *sum, struct histogram *h)
     memset(h, 0, sizeof *h);
 }
 
+/* A port's part of report_interval(); adds to the sums. */
+static void
+interval_of_port(struct port *p, struct counters *sum,
+                 struct histogram *latency, struct histogram *stops)
+{
+    static struct totals t;
+    struct counters c;
+
+    memset(&t, 0, sizeof t);
+    port_lock(p);
+    c = port_counters(p);
+    add_sink(p, &t);
+    take(latency, &p->latency);
+    take(stops, &p->stops);
+    memset(&p->gaps, 0, sizeof p->gaps);
+    t.lost = missing(p);
+    port_unlock(p);
+    json_open(NULL, '{');
+    json_number("connects", p->n_connects);
+    json_number("tx_frames", c.tx_frames);
+    json_number("rx_frames", c.rx_frames);
+    if (sinks(p)) {
+        json_number("gaps", t.lost);
+        json_number("reordered", t.reordered);
+        json_number("duplicates", t.duplicates);
+        json_number("corrupt", t.corrupt);
+        json_histogram("gap_ns", &t.gaps);
+    }
+    json_close('}');
+    sum->tx_frames += c.tx_frames;
+    sum->rx_frames += c.rx_frames;
+}
+
 void
 report_interval(struct port *ports, unsigned int n)
 {
     static struct histogram latency, stops;
-    uint64_t tx = 0, rx = 0;
+    struct counters sum;
 
+    memset(&sum, 0, sizeof sum);
     memset(&latency, 0, sizeof latency);
     memset(&stops, 0, sizeof stops);
-    for (unsigned int i = 0; i < n; i++) {
-        struct counters c;
-
-        port_lock(&ports[i]);
-        c = port_counters(&ports[i]);
-        take(&latency, &ports[i].latency);
-        take(&stops, &ports[i].stops);
-        port_unlock(&ports[i]);
-        tx += c.tx_frames;
-        rx += c.rx_frames;
-    }
     json_open(NULL, '{');
-    json_number("tx_frames", tx);
-    json_number("rx_frames", rx);
+    json_open("ports", '[');
+    for (unsigned int i = 0; i < n; i++) {
+        interval_of_port(&ports[i], &sum, &latency, &stops);
+    }
+    json_close(']');
+    json_number("tx_frames", sum.tx_frames);
+    json_number("rx_frames", sum.rx_frames);
     json_histogram("latency_ns", &latency);
     json_histogram("stop_ns", &stops);
     json_close('}');
@@ -310,6 +353,9 @@ print_text(const struct port *ports, unsigned int n, const struct totals *t,
         }
         printf(", max %.1f\n", t->latency.max / 1e3);
     }
+    if (t->gaps.n) {
+        printf("longest time without a frame: %.3f ms\n", t->gaps.max / 1e6);
+    }
     printf("%.3f s%s%s\n", seconds, failures[0] ? ": FAILED: " : "",
            failures);
 }
@@ -344,6 +390,7 @@ json_sink(const struct port *p)
     }
     json_close(']');
     json_histogram("latency_ns", &p->latency);
+    json_histogram("gap_ns", &p->gaps);
 }
 
 static void
@@ -427,6 +474,7 @@ print_json(const struct port *ports, unsigned int n, const struct totals *t,
     json_number("duplicates", t->duplicates);
     json_number("corrupt", t->corrupt);
     json_histogram("latency_ns", &t->latency);
+    json_histogram("gap_ns", &t->gaps);
     json_open("ports", '[');
     for (unsigned int i = 0; i < n; i++) {
         json_port(&ports[i], seconds);

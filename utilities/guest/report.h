@@ -16,7 +16,7 @@ struct totals {
     uint64_t lost;
     uint64_t reordered, duplicates, corrupt, other;
     uint64_t tx_frames, rx_frames;
-    struct histogram latency;
+    struct histogram latency, gaps;
 };
 
 /* Locks all ports meanwhile. */
@@ -25,8 +25,9 @@ void report_totals(struct port *, unsigned int n, struct totals *);
 /* Prints a line to stderr; rates are since the last one. */
 void report_progress(struct port *, unsigned int n, double elapsed);
 
-/* Prints latencies and how long stops of the rings took, since the last call
- * of this, and frames so far, as JSON to stdout; forgets the times. */
+/* Prints latencies, times between frames and how long stops of the rings
+ * took, since the last call of this, and frames so far, as JSON to stdout;
+ * forgets the times. */
 void report_interval(struct port *, unsigned int n);
 
 /* Prints everything to stdout and compares it with what was expected.  Returns

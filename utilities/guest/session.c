@@ -246,11 +246,42 @@ restart_rings(void *p_)
     worker_wake(p->worker);
 }
 
-/* Waits until the peer hangs up or this thread has to end. */
+/* Says the first half of a memory table, descriptors included. */
+static void
+say_half(void *p_)
+{
+    struct port *p = p_;
+    struct {
+        struct fe_header header;
+        uint32_t n, padding;
+        uint8_t half_a_region[sizeof(struct fe_mem_region) / 2];
+    } m;
+    int fds[FE_MAX_REGIONS];
+
+    memset(&m, 0, sizeof m);
+    m.n = p->fe.n_regions;
+    m.header.request = FE_SET_MEM_TABLE;
+    m.header.flags = FE_VERSION;
+    m.header.size = FE_MEM_TABLE_SIZE(m.n);
+    for (unsigned int i = 0; i < m.n; i++) {
+        fds[i] = p->fe.regions[i].fd;
+    }
+    fe_send_bytes(&p->fe, &m, sizeof m, fds, m.n);
+}
+
+static int
+at_least_1(double ms)
+{
+    return ms > 1 ? ms : 1;
+}
+
+/* Waits until the peer hangs up, it is time to hang up, or this thread has to
+ * end. */
 static void
 await_end(struct port *p)
 {
-    int timeout = p->o->restart ? (p->o->restart > 1 ? p->o->restart : 1) : -1;
+    int timeout = p->o->restart ? at_least_1(p->o->restart)
+                  : p->o->cut ? at_least_1(p->o->cut) : -1;
     struct pollfd pfds[] = {
         { .fd = p->fe.sock, .events = POLLIN },
         { .fd = p->stop_fd, .events = POLLIN },
@@ -260,8 +291,13 @@ await_end(struct port *p)
         char bytes[512];
 
         if (!poll(pfds, 2, timeout)) {
-            const char *error = attempt(restart_rings, p);
+            const char *error = attempt(p->o->restart ? restart_rings
+                                        : say_half, p);
 
+            if (!p->o->restart) {
+                p->hung_up = true;
+                return;
+            }
             if (error) {
                 warn("%s: %s", p->o->path, error);
                 return;
@@ -298,6 +334,7 @@ run_session(struct port *p)
         say_features(p);
     }
     p->n_connects++;
+    p->hung_up = false;
     set_live(p, true);
     p->was_live = true;
     worker_wake(p->worker);
@@ -308,8 +345,10 @@ run_session(struct port *p)
         session_stop_listening(p);
         attempt(tear_down, p);
     } else {
-        p->n_disconnects++;
-        if (!p->all->quiet) {
+        if (!p->hung_up) {
+            p->n_disconnects++;
+        }
+        if (!p->hung_up && !p->all->quiet) {
             warn("%s: the connection has ended", p->o->path);
         }
         if (!p->o->reconnect) {

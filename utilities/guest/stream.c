@@ -90,7 +90,7 @@ advance(struct stream *s, uint64_t n)
     s->next = n + 1;
 }
 
-void
+struct stream *
 streams_note(struct streams *streams, uint32_t id, uint32_t seq)
 {
     struct stream *s = streams_find(streams, id);
@@ -106,15 +106,16 @@ streams_note(struct streams *streams, uint32_t id, uint32_t seq)
         advance(s, n);
     } else if (s->next - n > STREAM_WINDOW || (int64_t) n < 0) {
         s->reordered++;         /* Too late to tell more. */
-        return;
+        return s;
     } else if (*word_of(s, n) & bit) {
         s->duplicates++;
-        return;
+        return s;
     } else {
         s->reordered++;
     }
     *word_of(s, n) |= bit;
     s->unique++;
+    return s;
 }
 
 uint64_t

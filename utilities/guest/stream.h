@@ -21,6 +21,7 @@ struct stream {
     uint64_t duplicates;
     uint64_t reordered;         /* Came after a higher number. */
     uint64_t *window;           /* Bits of numbers seen, modulo. */
+    uint64_t last_ns;           /* When one came last; 0: never. */
 };
 
 struct streams {
@@ -29,8 +30,8 @@ struct streams {
     uint64_t corrupt;           /* Contents wrong. */
 };
 
-/* Notes number 'seq' (modulo 2^32) of stream 'id'. */
-void streams_note(struct streams *, uint32_t id, uint32_t seq);
+/* Notes number 'seq' (modulo 2^32) of stream 'id'.  Returns the stream. */
+struct stream *streams_note(struct streams *, uint32_t id, uint32_t seq);
 struct stream *streams_find(const struct streams *, uint32_t id);
 void streams_destroy(struct streams *);
 
