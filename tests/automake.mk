@@ -52,6 +52,7 @@ TESTSUITE_AT = \
 	tests/guests.at \
 	tests/traffic.at \
 	tests/life.at \
+	tests/gaps.at \
 	tests/ovs-vhost-guest.at \
 	tests/sessions.at \
 	tests/packed.at \

@@ -107,6 +107,8 @@ EXTRA_DIST += \
 	utilities/ovs-vhost-bench.1 \
 	utilities/ovs-vhost-check \
 	utilities/ovs-vhost-demo \
+	utilities/ovs-vhost-gaps \
+	utilities/ovs-vhost-gaps.1 \
 	utilities/ovs-vhost-lib.sh \
 	utilities/ovs_vhost_bench/__init__.py \
 	utilities/ovs_vhost_bench/bench.py \
@@ -127,6 +129,15 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_bench/unixctl.py \
 	utilities/ovs_vhost_bench/vringbase.py \
 	utilities/ovs_vhost_bench/windows.py \
+	utilities/ovs_vhost_gaps/__init__.py \
+	utilities/ovs_vhost_gaps/bed.py \
+	utilities/ovs_vhost_gaps/cases.py \
+	utilities/ovs_vhost_gaps/emulated.py \
+	utilities/ovs_vhost_gaps/leftovers.py \
+	utilities/ovs_vhost_gaps/load.py \
+	utilities/ovs_vhost_gaps/machines.py \
+	utilities/ovs_vhost_gaps/main.py \
+	utilities/ovs_vhost_gaps/table.py \
 	utilities/ovs_vhost_lab/__init__.py \
 	utilities/ovs_vhost_lab/build.py \
 	utilities/ovs_vhost_lab/demo.py \

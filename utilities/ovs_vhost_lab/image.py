@@ -29,7 +29,8 @@ BUSYBOX_PACKAGE = "busybox-static"
 MODULES = ("virtio_pci", "virtio_net")
 
 # The guest's init.  Interfaces get the addresses that the kernel command line
-# gives for their MAC: lab.nic=MAC,ADDRESS/LENGTH,MTU.  The first serial port
+# gives for their MAC: lab.nic=MAC,ADDRESS/LENGTH,MTU.  Then /etc/rc is run, if
+# guest_image() was given one.  The first serial port
 # has the kernel's messages until the agent takes it over; the second one has
 # a shell for people.
 INIT = r"""#!/bin/busybox sh
@@ -63,6 +64,7 @@ for word in $(cat /proc/cmdline); do
     lab.nic=*) configure_nic ${word#lab.nic=} ;;
     esac
 done
+[ ! -e /etc/rc ] || sh /etc/rc
 
 # Not by "&", after which Ctrl-C would be ignored for ever.
 start-stop-daemon -S -b -n shell -a /bin/sh -- /shell

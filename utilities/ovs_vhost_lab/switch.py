@@ -124,6 +124,13 @@ class Switch:
         if self._vswitchd:
             self._vswitchd.kill(signum)
 
+    def exit_vswitchd(self, *words):
+        """Ends ovs-vswitchd in order, 'words' being options of its command
+        "exit"; the database stays for the next start."""
+        self.appctl("exit", *words)
+        if not self._vswitchd.wait(10):
+            raise LabError("ovs-vswitchd does not end")
+
     def pid(self):
         """Returns ovs-vswitchd's process id, or None."""
         running = self._vswitchd and self._vswitchd.status() is None
