@@ -36,6 +36,7 @@ class Bed:
         self.build = build
         self.folder = folder
         self.server = server
+        self.loads = []         # To be ended with this.
         os.makedirs(folder, exist_ok=True)
         self.netns = NetworkNamespace()
         self.switch = Switch(build, folder, self.netns, other_config={
@@ -48,6 +49,8 @@ class Bed:
 
     def close(self):
         """Ends it all."""
+        for load in self.loads:
+            load.kill()
         self.switch.kill()
         self.switch.stop()
         self.netns.close()

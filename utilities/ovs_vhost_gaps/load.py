@@ -57,6 +57,7 @@ class Load:
         self._process = Process(name, [
             program, "--progress=0", "--connect-timeout=0", "--settle=0",
             "--rate=%d" % rate, *words, *ports], self._log)
+        bed.loads.append(self)
         wait_until(self._takes_signals, 10, "the load starts")
 
     def _takes_signals(self):
@@ -88,6 +89,10 @@ class Load:
     def end(self):
         """Ends it in order, so that its guests reset their devices."""
         self._process.end()
+
+    def kill(self):
+        """Kills it, if it has not ended."""
+        self._process.kill()
 
 
 @dataclass

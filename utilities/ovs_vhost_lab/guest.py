@@ -154,7 +154,9 @@ class Guest:
         """Waits until the guest's agent takes commands."""
         limit = time.monotonic() + scaled(timeout)
         self._connect(limit)
-        while not self._console.answers(self.check_running):
+        patience = 1
+        while not self._console.answers(self.check_running, patience):
+            patience *= 2       # A slow guest has these to answer first.
             if time.monotonic() > limit:
                 raise LabError("guest %s: no answer within %g s\n%s"
                                % (self.name, scaled(timeout),
@@ -377,13 +379,13 @@ class Console:
         except TimeoutError:
             raise LabError("guest: its agent does not answer") from None
 
-    def answers(self, check):
-        """Tells whether the agent answers within a second.  What the guest
-        printed before the connection was made is lost, so there is nothing
-        to wait for."""
+    def answers(self, check, patience):
+        """Tells whether the agent answers within 'patience' seconds.  What the
+        guest printed before the connection was made is lost, so there is
+        nothing to wait for."""
         self._start(":")
         try:
-            self._finish(1, check)
+            self._finish(patience, check)
         except TimeoutError:
             return False
         return True
