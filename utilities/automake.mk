@@ -8,6 +8,8 @@
 # ovs-vhost-guest.
 noinst_LIBRARIES += utilities/guest/libguest.a
 utilities_guest_libguest_a_SOURCES = \
+	utilities/guest/dirty-log.c \
+	utilities/guest/dirty-log.h \
 	utilities/guest/fail.h \
 	utilities/guest/frontend.h \
 	utilities/guest/memory.c \

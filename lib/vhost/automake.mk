@@ -10,6 +10,8 @@ vhost_sources = \
 	lib/vhost/copy.c \
 	lib/vhost/copy.h \
 	lib/vhost/device.c \
+	lib/vhost/dirty-log.c \
+	lib/vhost/dirty-log.h \
 	lib/vhost/dispose.c \
 	lib/vhost/dispose.h \
 	lib/vhost/gate.h \

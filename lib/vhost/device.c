@@ -228,6 +228,11 @@ vhost_device_set_vring_addr(struct vhost_port *port,
     if (!port->mem) {
         return "ring addresses before guest memory";
     }
+    if (ring->vr && (addr->desc != ring->addr.desc
+                     || addr->avail != ring->addr.avail
+                     || addr->used != ring->addr.used)) {
+        return "other addresses for a running ring";
+    }
     ring->addr = *addr;
     ring->have_addr = translate_ring(ring, port->mem, &vr);
     return ring->have_addr ? NULL : "a ring outside guest memory";
@@ -389,6 +394,7 @@ vhost_device_set_mem(struct vhost_port *port, struct vhost_mem *mem)
 {
     vhost_device_unref_mem(port, port->mem);
     port->mem = mem;
+    vhost_log_attach(port);
     port->info.n_regions = mem ? mem->n_regions : 0;
 }
 
@@ -419,7 +425,7 @@ record_key(const struct vhost_ring *ring, const struct vhost_vring *vr,
 
     *key = (struct vhost_record_key) {
         .desc = ring->addr.desc,
-        .features = vr->features,
+        .features = vr->features & ~(UINT64_C(1) << VHOST_F_LOG_ALL),
         .size = ring->size,
         .base = ring->base,
     };
@@ -490,6 +496,45 @@ ring_begin(struct vhost_ring *ring, struct vhost_vring *vr)
     }
 }
 
+/* True if what is written to guest memory has to be logged. */
+static bool
+needs_log(const struct vhost_port *port)
+{
+    return has_feature(port, VHOST_F_LOG_ALL);
+}
+
+/* True if the rings have to wait for SET_LOG_BASE.  A device that starts in
+ * the midst of a migration has its rings first, its log afterwards, and what
+ * was written between the two would be lost.  Front ends that have no log to
+ * share accept LOG_ALL sometimes, together with everything else. */
+static bool
+waits_for_log(const struct vhost_port *port)
+{
+    return (needs_log(port) && !port->log
+            && (port->info.protocol_features
+                >> VHOST_USER_PROTOCOL_F_LOG_SHMFD) & 1);
+}
+
+/* Makes the log a part of 'vr', a description of 'ring'. */
+static void
+describe_log(const struct vhost_ring *ring, struct vhost_vring *vr)
+{
+    struct vhost_port *port = ring->port;
+
+    if (!needs_log(port) || !port->log) {
+        return;
+    }
+    vr->log = port->log;
+    vr->simple = false;
+    vr->log_ring = ring->addr.flags & VHOST_WIRE_VRING_F_LOG;
+
+    vr->log_used = ring->addr.log;
+    if (!vr->packed && has_feature(port, VIRTIO_F_ACCESS_PLATFORM)) {
+        /* That is behind the vIOMMU, too. */
+        vr->log_used = vhost_mem_to_guest(vr->mem, vr->used);
+    }
+}
+
 /* Makes the description of 'ring', or removes it if it cannot run now. */
 static void
 ring_describe(struct vhost_ring *ring)
@@ -499,7 +544,7 @@ ring_describe(struct vhost_ring *ring)
 
     ring->vr = NULL;
     if (!ring->started || !ring->size || !ring->have_addr || !port->mem
-        || !port->have_features || port->closing) {
+        || !port->have_features || waits_for_log(port) || port->closing) {
         free(vr);
         return;
     }
@@ -538,6 +583,7 @@ ring_describe(struct vhost_ring *ring)
         free(vr);
         return;
     }
+    describe_log(ring, vr);
     vhost_guard_begin(port->mem);
     if (ring->fresh) {
         ring_begin(ring, vr);
@@ -830,6 +876,7 @@ vhost_device_check(struct vhost_port *port)
             return;
         }
     }
+    vhost_log_check(port);
 }
 
 void
@@ -864,6 +911,7 @@ vhost_device_release(struct vhost_port *port)
                                   memory_order_relaxed);
         }
     }
+    vhost_log_release(port);
     vhost_device_set_mem(port, NULL);
     port->info.features = 0;
     port->info.n_vrings = 0;

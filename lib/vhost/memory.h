@@ -43,6 +43,9 @@ struct vhost_mem {
     /* Set by the SIGBUS handler: some page was taken away and replaced.  What
      * the map holds is no longer what the guest sees. */
     _Atomic bool poisoned;
+    /* Memory that whoever touches this may touch too, and that is guarded with
+     * it: the dirty log's.  Changes while nobody does. */
+    struct vhost_mem *_Atomic log;
     unsigned int n_regions;
     struct vhost_region regions[];  /* Sorted by 'guest_addr', disjoint. */
 };

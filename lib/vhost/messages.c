@@ -70,6 +70,15 @@ reset_owner(struct vhost_port *port, struct vhost_reply *reply)
     return NULL;
 }
 
+/* Nobody knows what it would be signalled for; it is closed. */
+static vhost_result
+set_log_fd(struct vhost_port *port, struct vhost_reply *reply)
+{
+    (void) port;
+    (void) reply;
+    return NULL;
+}
+
 static vhost_result
 set_vring_num(struct vhost_port *port, struct vhost_reply *reply)
 {
@@ -319,6 +328,14 @@ static const struct vhost_handler handlers[VHOST_USER_N_REQUESTS] = {
         .max_fds = VHOST_WIRE_MAX_REGIONS,
         .check = vhost_mem_table_check, .prepare = vhost_mem_table_prepare,
         .stop = vhost_mem_table_stop, .execute = vhost_mem_table_set },
+    [VHOST_USER_SET_LOG_BASE] = {
+        "SET_LOG_BASE", .size = sizeof(struct vhost_wire_log), .max_fds = 1,
+        .feature = VHOST_USER_PROTOCOL_F_LOG_SHMFD,
+        .check = vhost_log_base_check, .prepare = vhost_log_base_prepare,
+        .stop = vhost_log_base_stop, .execute = vhost_log_base_set },
+    [VHOST_USER_SET_LOG_FD] = {
+        "SET_LOG_FD", .max_fds = 1, .feature = -1, .check = check_one_fd,
+        .execute = set_log_fd },
     [VHOST_USER_SET_VRING_NUM] = {
         "SET_VRING_NUM", STATE, .feature = -1, .execute = set_vring_num },
     [VHOST_USER_SET_VRING_ADDR] = {

@@ -163,6 +163,8 @@ struct vhost_port {
     struct vhost_job *mem_job;  /* SET_MEM_TABLE at the worker. */
     struct vhost_mem *new_mem;  /* Its result, */
     char *mem_error;            /* or why there is none. */
+    struct vhost_job *log_job;  /* SET_LOG_BASE at the worker, */
+    struct vhost_dirty_log *new_log;    /* with its result. */
     int backend_fd;             /* SET_BACKEND_REQ_FD, -1: none. */
     uint8_t status;             /* SET_STATUS. */
     bool have_features;
@@ -173,6 +175,7 @@ struct vhost_port {
 
     /* Device. */
     struct vhost_mem *mem;
+    struct vhost_dirty_log *log;    /* SET_LOG_BASE, NULL: none. */
     /* Made at first use, by the event thread or a control thread, and never
      * removed. */
     _Atomic(struct vhost_ring *) rings[VHOST_MAX_VRINGS];
@@ -319,6 +322,20 @@ void vhost_device_free(struct vhost_port *);
 
 /* Drops a reference to 'mem' (may be NULL) at the worker. */
 void vhost_device_unref_mem(struct vhost_port *, struct vhost_mem *);
+
+/* dirty-log.c */
+
+/* Puts 'log', or none, in the place of the log.  All gates must be closed. */
+void vhost_log_replace(struct vhost_port *, struct vhost_dirty_log *log);
+
+/* Guards the log together with a new memory map. */
+void vhost_log_attach(struct vhost_port *);
+
+/* Forgets the logs: the connection has ended. */
+void vhost_log_release(struct vhost_port *);
+
+/* Looks for writes beyond the log. */
+void vhost_log_check(struct vhost_port *);
 
 /* stop.c */
 

@@ -9,6 +9,7 @@
  */
 
 #include <limits.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "notify.h"
@@ -353,6 +354,13 @@ vring_split_wants_call(const struct vhost_vring *vr)
     }
 }
 
+/* Where in the used ring entry 'i' is. */
+static inline uint64_t
+used_offset(unsigned int i)
+{
+    return offsetof(struct vring_used, ring) + i * sizeof(struct vring_used_elem);
+}
+
 /* Copies the 'n' entries of 'used' to the used ring from 'pos' on.  There they
  * have 32-bit ids, little-endian, which is what 'id' and 'slots' (0) make. */
 static inline void
@@ -364,20 +372,20 @@ split_put_used(struct vhost_vring *vr, uint16_t pos,
     unsigned int n_first = MIN(n, vr->size - start);
 
     _Static_assert(sizeof *used == sizeof *ring, "see above");
+#ifdef __SANITIZE_THREAD__
     for (unsigned int i = 0; i < n; i++) {
         struct vring_used_elem *e = &ring[i < n_first ? start + i
                                           : i - n_first];
 
-#ifdef __SANITIZE_THREAD__
         __atomic_store_n(&e->id, used[i].id, __ATOMIC_RELAXED);
         __atomic_store_n(&e->len, used[i].len, __ATOMIC_RELAXED);
-#endif
-        vring_log(vr, e, sizeof *e);
     }
-#ifndef __SANITIZE_THREAD__
+#else
     memcpy(&ring[start], used, n_first * sizeof *ring);
     memcpy(&ring[0], used + n_first, (n - n_first) * sizeof *ring);
 #endif
+    vring_log_used(vr, used_offset(start), n_first * sizeof *ring);
+    vring_log_used(vr, used_offset(0), (n - n_first) * sizeof *ring);
 }
 
 /* Gives the 'n' entries of 'used' back, which are the next 'n' of the avail
@@ -406,7 +414,8 @@ split_push_used(struct vhost_vring *vr, const struct vhost_used used[],
 #else
     __atomic_store_n(&vr->used->idx, pos, __ATOMIC_RELEASE);
 #endif
-    vring_log(vr, &vr->used->idx, sizeof vr->used->idx);
+    vring_log_used(vr, offsetof(struct vring_used, idx),
+                   sizeof vr->used->idx);
     atomic_store_explicit(&st->last_avail, last + n, memory_order_relaxed);
 }
 
@@ -522,13 +531,14 @@ vring_split_want_kicks(struct vhost_vring *vr, bool want)
     if (vr->event_idx) {
         /* An event index just behind is reached after 65,536 buffers only. */
         guest_store16(avail_event, want ? last : last - 1);
-        vring_log(vr, avail_event, sizeof *avail_event);
+        vring_log_used(vr, used_offset(vr->size), sizeof *avail_event);
     }
 
     /* With event indexes the flag is not looked at (section 2.7.10) and has
      * to be 0. */
     guest_store16(&vr->used->flags,
                   want || vr->event_idx ? 0 : VRING_USED_F_NO_NOTIFY);
-    vring_log(vr, &vr->used->flags, sizeof vr->used->flags);
+    vring_log_used(vr, offsetof(struct vring_used, flags),
+                   sizeof vr->used->flags);
     atomic_thread_fence(memory_order_seq_cst);
 }

@@ -482,6 +482,7 @@ vhost_session_end(struct vhost_port *port, const char *format, ...)
     vhost_timer_cancel(&port->throttle);
     vhost_timer_cancel(&port->hint);
     vhost_mem_table_cancel(port);
+    vhost_log_base_cancel(port);
 
     /* Later, since the caller may be in the midst of something. */
     vhost_task_post(port->loop, &port->ops_task);

@@ -28,12 +28,10 @@ static pthread_mutex_t install_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction previous;
 
 /* Puts an anonymous page in the place of the one at 'addr' if that is part of
- * the memory that this thread said it would touch. */
+ * 'mem'. */
 static bool
-replace_page(uint8_t *addr)
+replace_page_of(const struct vhost_mem *mem, uint8_t *addr)
 {
-    struct vhost_mem *mem = vhost_guarded_mem;
-
     for (unsigned int i = 0; mem && i < mem->n_regions; i++) {
         const struct vhost_mapping *m = mem->regions[i].mapping;
         uint8_t *page;
@@ -47,10 +45,24 @@ replace_page(uint8_t *addr)
                  -1, 0) == MAP_FAILED) {
             return false;
         }
-        atomic_store_explicit(&mem->poisoned, true, memory_order_relaxed);
         return true;
     }
     return false;
+}
+
+/* The same for the memory that this thread said it would touch. */
+static bool
+replace_page(uint8_t *addr)
+{
+    struct vhost_mem *mem = vhost_guarded_mem;
+
+    if (!mem || !(replace_page_of(mem, addr)
+                  || replace_page_of(atomic_load_explicit(
+                      &mem->log, memory_order_relaxed), addr))) {
+        return false;
+    }
+    atomic_store_explicit(&mem->poisoned, true, memory_order_relaxed);
+    return true;
 }
 
 static void

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dirty-log.h"
 #include "gate.h"
 #include "memory.h"
 #include "notifier.h"
@@ -90,12 +91,6 @@ struct vhost_iommu {
                       uint8_t **host, uint64_t *len);
 };
 
-/* The dirty log of a live migration.  'mark' says that the guest-physical
- * bytes were written. */
-struct vhost_dirty_log {
-    void (*mark)(const struct vhost_dirty_log *, uint64_t addr, uint64_t len);
-};
-
 /* Where a packed ring's burst is written down so that a successor of a killed
  * process can roll it forward.  Split rings need none. */
 struct vhost_crash_record;
@@ -140,7 +135,10 @@ struct vhost_vring {
     uint64_t features;
     struct vhost_mem *mem;
     const struct vhost_iommu *iommu;        /* NULL: guest-physical. */
-    const struct vhost_dirty_log *log;      /* NULL: not migrating. */
+    struct vhost_dirty_log *log;            /* NULL: not migrating. */
+    bool log_ring;              /* What is written to a split ring itself is
+                                 * logged too: the used ring is at */
+    uint64_t log_used;          /* this guest-physical address there. */
     struct vhost_crash_record *record;      /* NULL: none needed. */
     struct vhost_port *port;                /* For vring_break() only. */
 };
@@ -211,12 +209,24 @@ vring_translate(const struct vhost_vring *vr, uint64_t addr, uint64_t *len,
     return r->host + offset;
 }
 
-/* Says, for a live migration, that 'len' bytes at 'p' were written. */
+/* Says, for a live migration, that 'len' bytes at 'p' were written: after the
+ * write. */
 static inline void
 vring_log(const struct vhost_vring *vr, const void *p, uint64_t len)
 {
     if (__builtin_expect(vr->log != NULL, 0)) {
-        vr->log->mark(vr->log, vhost_mem_to_guest(vr->mem, p), len);
+        vhost_log_written(vr, p, len);
+    }
+}
+
+/* The same for 'len' bytes from 'offset' on of a split ring's used ring, which
+ * the front end may have marked elsewhere (vhost-user, "A vring address
+ * description"). */
+static inline void
+vring_log_used(const struct vhost_vring *vr, uint64_t offset, uint64_t len)
+{
+    if (__builtin_expect(vr->log != NULL, 0)) {
+        vhost_log_used(vr, offset, len);
     }
 }
 

@@ -487,6 +487,9 @@ vring_write_headers(struct vhost_vring *vr, struct vhost_burst *b)
         const struct vhost_pkt *p = &b->pkts[i];
         unsigned int first = p->first - p->n_hdr_segs;
 
+        if (!p->n_hdr_segs && p->n_buffers) {
+            vring_log(vr, b->segs[first].addr - vr->hdr_len, vr->hdr_len);
+        }
         for (unsigned int k = first; k < (unsigned int) p->first + p->n_segs;
              k++) {
             vring_log(vr, b->segs[k].addr, b->segs[k].len);

@@ -108,10 +108,20 @@ struct vhost_wire_mem_table {
 #define VHOST_WIRE_VRING_IDX_MASK 0xff
 #define VHOST_WIRE_VRING_NOFD (1u << 8)
 
+/* SET_LOG_BASE, "Log description". */
+struct vhost_wire_log {
+    uint64_t mmap_size;
+    uint64_t mmap_offset;
+};
+
+/* SET_VRING_ADDR, flags: writes to the ring itself are logged, too. */
+#define VHOST_WIRE_VRING_F_LOG 0x1
+
 union vhost_wire_payload {
     uint64_t u64;
     struct vhost_wire_vring_state state;
     struct vhost_wire_vring_addr addr;
+    struct vhost_wire_log log;
     struct vhost_wire_mem_table mem;
 };
 

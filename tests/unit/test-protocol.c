@@ -16,7 +16,7 @@
 #include "rig.h"
 
 #define ALL_PROTOCOL (FE_P_MQ | FE_P_REPLY_ACK | FE_P_RARP | FE_P_NET_MTU \
-                      | FE_P_STATUS | FE_P_BACKEND_REQ)
+                      | FE_P_STATUS | FE_P_BACKEND_REQ | FE_P_LOG_SHMFD)
 
 /* A connected and negotiated port, rings not started. */
 static void
@@ -169,9 +169,9 @@ test_features(void)
     CHECK_EQ(offered & RIG_FEATURES, RIG_FEATURES);
     CHECK_EQ(rig_info(&rig).features, 0);
 
-    /* What does not work yet must not be offered: LOG_ALL, ACCESS_PLATFORM;
-     * nor what nobody knows. */
-    CHECK_EQ(offered & (FE_BIT(26) | FE_BIT(33)), 0);
+    /* What does not work yet must not be offered: ACCESS_PLATFORM; nor what
+     * nobody knows. */
+    CHECK_EQ(offered & FE_BIT(33), 0);
     CHECK_EQ(offered >> 42, 0);
 
     fe_negotiate(&rig.fe, RIG_FEATURES, RIG_PROTOCOL);
@@ -220,9 +220,8 @@ test_protocol_features(void)
     offered = fe_get_u64(&rig.fe, FE_GET_PROTOCOL_FEATURES);
     CHECK_EQ(offered, vhost_supported_protocol_features);
     CHECK_EQ(offered & ALL_PROTOCOL, ALL_PROTOCOL);
-    /* Live migration, postcopy, in-band notifications, in-flight. */
-    CHECK_EQ(offered & (FE_P_LOG_SHMFD | FE_BIT(8) | FE_BIT(12)
-                        | FE_BIT(14)), 0);
+    /* Postcopy, in-band notifications, in-flight. */
+    CHECK_EQ(offered & (FE_BIT(8) | FE_BIT(12) | FE_BIT(14)), 0);
     rig_connect(&rig);
     CHECK_EQ(rig_info(&rig).protocol_features, RIG_PROTOCOL);
     for (unsigned int bit = 0; bit < 64; bit++) {
@@ -269,6 +268,8 @@ test_sizes(void)
         { FE_SET_BACKEND_REQ_FD, 0, true },
         { FE_SET_STATUS, 8, false },
         { FE_GET_STATUS, 0, false },
+        { FE_SET_LOG_BASE, 16, true },
+        { FE_SET_LOG_FD, 0, true },
     };
     uint8_t payload[128];
     struct rig rig;
@@ -1107,7 +1108,7 @@ static void
 test_not_negotiated(void)
 {
     static const uint32_t requests[] = {
-        FE_SET_LOG_BASE, FE_SET_LOG_FD, FE_IOTLB_MSG, 23, 24, 25, 26, 27, 28,
+        FE_IOTLB_MSG, 23, 24, 25, 26, 27, 28,
         29, 30, 31, 32, 33, 34, 35, 36, 37, 38,
     };
     uint8_t payload[16];

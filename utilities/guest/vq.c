@@ -86,6 +86,8 @@ fe_vq_send_addr(struct fe_vq *vq)
         .desc = fe_user_addr(vq->fe, vq->desc_addr),
         .avail = fe_user_addr(vq->fe, vq->avail_addr),
         .used = fe_user_addr(vq->fe, vq->used_addr),
+        .flags = vq->log,
+        .log = vq->log_addr ? vq->log_addr : vq->used_addr,
     };
 
     return fe_ask(vq->fe, FE_SET_VRING_ADDR, &addr, sizeof addr);

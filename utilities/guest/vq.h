@@ -89,6 +89,8 @@ struct fe_vq {
     bool in_order;
     uint64_t desc_addr, avail_addr, used_addr;  /* Guest addresses. */
     int kick_fd, call_fd, err_fd;
+    bool log;                   /* What the device writes to the ring. */
+    uint64_t log_addr;          /* Guest address; 0: 'used_addr'. */
 
     /* Split rings. */
     struct vring_desc *desc;
