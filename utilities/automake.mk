@@ -115,6 +115,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_bench/__init__.py \
 	utilities/ovs_vhost_bench/bench.py \
 	utilities/ovs_vhost_bench/cases.py \
+	utilities/ovs_vhost_bench/changes.py \
 	utilities/ovs_vhost_bench/chart.py \
 	utilities/ovs_vhost_bench/host.py \
 	utilities/ovs_vhost_bench/idle.py \
@@ -129,7 +130,6 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_bench/tcp.py \
 	utilities/ovs_vhost_bench/traffic.py \
 	utilities/ovs_vhost_bench/unixctl.py \
-	utilities/ovs_vhost_bench/vringbase.py \
 	utilities/ovs_vhost_bench/windows.py \
 	utilities/ovs_vhost_gaps/__init__.py \
 	utilities/ovs_vhost_gaps/bed.py \

@@ -172,6 +172,9 @@ struct fe_region *fe_add_region_fd(struct fe *, uint64_t guest_addr,
                                    int fd, uint64_t offset);
 void fe_free_regions(struct fe *);
 
+/* Frees the region that was added last, of which nothing is in use. */
+void fe_remove_region(struct fe *);
+
 /* Takes 'size' bytes of guest memory, in region 'r', aligned to 'align'. */
 uint64_t fe_alloc(struct fe *, unsigned int r, uint64_t size, uint64_t align);
 

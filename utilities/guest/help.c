@@ -47,6 +47,7 @@ Port options, behind a port or, with --, for all ports:\n\
   prepared                offer the same frames again and again\n\
   restart=MS              stop and start the rings so often\n\
   cut=MS                  hang up in the middle of a message so often\n\
+  hotplug=MS              plug in, or take out, more memory so often\n\
   tap=NAME netns=FILE     tap device of a bridge, namespace for it\n\
   file=FILE loop=N        file to replay; how often, 0: for ever\n\
   capture=FILE snaplen=N  write what arrives to a file, in any mode\n\

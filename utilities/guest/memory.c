@@ -108,6 +108,17 @@ fe_add_region(struct fe *fe, uint64_t guest_addr, uint64_t size,
                             fe_memfd(size, MFD_ALLOW_SEALING), 0);
 }
 
+void
+fe_remove_region(struct fe *fe)
+{
+    struct fe_region *r = &fe->regions[fe->n_regions - 1];
+
+    FE_CHECK_GE(fe->n_regions, 1);
+    fe->n_regions--;
+    munmap(r->map, r->size);
+    close(r->fd);
+}
+
 uint64_t
 fe_alloc(struct fe *fe, unsigned int r, uint64_t size, uint64_t align)
 {

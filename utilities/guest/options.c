@@ -68,6 +68,7 @@ static const struct option_def port_table[] = {
     { "prepared", SWITCH, P(prepared), 0, 0, 0, false },
     { "restart", RATE, P(restart), 0, 0, 0, false },
     { "cut", RATE, P(cut), 0, 0, 0, false },
+    { "hotplug", RATE, P(hotplug), 0, 0, 0, false },
     { "tap", STRING, P(tap), 0, 0, 0, false },
     { "netns", STRING, P(netns), 0, 0, 0, false },
     { "file", STRING, P(file), 0, 0, 0, false },

@@ -65,6 +65,7 @@ struct port_options {
     bool prepared;              /* The same frames again and again. */
     double restart;             /* Milliseconds between stops of the rings. */
     double cut;                 /* Milliseconds between ends of connections. */
+    double hotplug;             /* Milliseconds between changes of memory. */
 
     char *tap;
     char *netns;

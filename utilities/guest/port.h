@@ -134,7 +134,8 @@ struct port {
     uint64_t n_dropped;                 /* That the mode could not send on. */
     struct histogram latency;
     struct histogram gaps;              /* Between frames of a stream. */
-    struct histogram stops;             /* Times until all rings stopped. */
+    struct histogram stops;             /* Times until all rings stopped, or
+                                         * other memory was accepted. */
     int fd;                             /* Tap, -1: none. */
     struct pcap_file *out;
     struct misbehave_result *results;

@@ -18,6 +18,7 @@
 #include "guest/fail.h"
 #include "guest/worker.h"
 
+#define PLUGGED_SIZE (UINT64_C(64) << 20)
 #define PATIENCE_MS 20          /* Before looking whether to stop. */
 
 /* Device status bits. */
@@ -246,6 +247,31 @@ restart_rings(void *p_)
     worker_wake(p->worker);
 }
 
+/* Plugs in one more region of memory, behind all others, or takes it out. */
+static void
+change_memory(void *p_)
+{
+    struct port *p = p_;
+    const struct fe_region *last = &p->fe.regions[p->fe.n_regions - 1];
+    bool plugged = p->fe.n_regions > p->o->regions;
+    uint64_t start, took;
+
+    port_lock(p);
+    if (plugged) {
+        fe_remove_region(&p->fe);
+    } else {
+        fe_add_region(&p->fe, last->guest_addr + last->size, PLUGGED_SIZE,
+                      last->user_addr + last->size);
+    }
+    port_unlock(p);
+    start = fe_now_ns();
+    FE_CHECK_EQ(fe_send_mem_table(&p->fe), 0);
+    took = fe_now_ns() - start;
+    port_lock(p);
+    histogram_add(&p->stops, took);
+    port_unlock(p);
+}
+
 /* Says the first half of a memory table, descriptors included. */
 static void
 say_half(void *p_)
@@ -275,13 +301,31 @@ at_least_1(double ms)
     return ms > 1 ? ms : 1;
 }
 
+/* Does what the guest is to do every now and then.  Returns what went wrong, or
+ * "" if the connection is to end. */
+static const char *
+disturb(struct port *p)
+{
+    const char *error;
+
+    if (p->o->restart) {
+        return attempt(restart_rings, p);
+    } else if (p->o->hotplug) {
+        return attempt(change_memory, p);
+    }
+    error = attempt(say_half, p);
+    p->hung_up = !error;
+    return error ? error : "";
+}
+
 /* Waits until the peer hangs up, it is time to hang up, or this thread has to
  * end. */
 static void
 await_end(struct port *p)
 {
-    int timeout = p->o->restart ? at_least_1(p->o->restart)
-                  : p->o->cut ? at_least_1(p->o->cut) : -1;
+    double every = (p->o->restart ? p->o->restart
+                    : p->o->hotplug ? p->o->hotplug : p->o->cut);
+    int timeout = every ? at_least_1(every) : -1;
     struct pollfd pfds[] = {
         { .fd = p->fe.sock, .events = POLLIN },
         { .fd = p->stop_fd, .events = POLLIN },
@@ -291,15 +335,12 @@ await_end(struct port *p)
         char bytes[512];
 
         if (!poll(pfds, 2, timeout)) {
-            const char *error = attempt(p->o->restart ? restart_rings
-                                        : say_half, p);
+            const char *error = disturb(p);
 
-            if (!p->o->restart) {
-                p->hung_up = true;
-                return;
-            }
             if (error) {
-                warn("%s: %s", p->o->path, error);
+                if (*error) {
+                    warn("%s: %s", p->o->path, error);
+                }
                 return;
             }
             continue;

@@ -4,6 +4,7 @@
 
 import fnmatch
 
+from .changes import Change
 from .idle import Idle
 from .latency import Latency
 from .linkup import LinkUp
@@ -12,7 +13,6 @@ from .ringbench import RingBench
 from .side import STOCK
 from .tcp import Tcp
 from .traffic import Floor, Nic, Testpmd, Traffic
-from .vringbase import VringBase
 
 PACKED = "+ring_packed"
 
@@ -83,7 +83,8 @@ CASES = (
     Latency("latency-50", "50 %", 0.5, quick=True),
     Latency("latency-90", "90 %", 0.9),
     LinkUp(quick=True),
-    VringBase(),
+    Change("vring-base", "GET_VRING_BASE under load", "restart"),
+    Change("mem-table", "memory plugged in and out under load", "hotplug"),
 
     # Linux as the guest.
     Tcp(),

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The ovs-vhost authors.
-"""How long the switch takes to stop a ring that it is using, and who notices.
+"""How long a guest waits for a change while its rings are in use, and who
+notices.
 
 A guest whose receive ring is under load stops its rings and starts them again
 over and over: how long the GET_VRING_BASE of all its rings take is what a
-live migration or a guest's reset has to wait.  Two neighbour ports time round
-trips meanwhile.  These share their processor with all that the restarts set
+live migration or a guest's reset has to wait.  Or it plugs in memory and takes
+it out: how long SET_MEM_TABLE takes.  Two neighbour ports time round trips
+meanwhile.  These share their processor with all that the restarts set
 off outside of the PMD; what the PMD itself makes neighbours wait is seen in
 the lengths of its iterations.
 """
@@ -18,7 +20,7 @@ from .side import MAX_WAITED, make_window
 from .traffic import start_guest
 from .unixctl import iteration_lengths, time_quantile
 
-RESTART_MS = 20
+EVERY_MS = 20
 WINDOW_SECONDS = 0.5
 FIGURES = {                     # Name -> (histogram, percentile).
     "median": ("stop_ns", "p50"),
@@ -31,16 +33,17 @@ STALLS = {"iteration-p99": 0.99, "iteration-p99.9": 0.999}
 
 
 @dataclass(frozen=True)
-class VringBase:
-    """GET_VRING_BASE of a port under load."""
+class Change:
+    """A change under load that ovs-vhost-guest's option 'change' makes."""
 
-    name: str = "vring-base"
-    title: str = "GET_VRING_BASE under load"
+    name: str
+    title: str
+    change: str
     quick: bool = False
 
     def run(self, bench):
         """Returns the list of Results."""
-        found = bench.compare(prepare, measure, rounds=1, windows=max(
+        found = bench.compare(self.prepare, measure, rounds=1, windows=max(
             bench.settings.windows // 5, 4), other_config=CONFIG)
         return [results.Result.of("%s-%s" % (self.name, figure),
                                   source.replace("_ns", "_") + percentile,
@@ -50,17 +53,17 @@ class VringBase:
                               + figure.replace("-", "_"), "us",
                               found.of(figure)) for figure in STALLS]
 
-
-def prepare(side):
-    """Starts a load from c to d, which restarts, and probes between a and
-    b."""
-    side.add_vhost_ports("a", "b", "c", "d")
-    side.add_flows("in_port=a,actions=output:b", "in_port=b,actions=output:a",
-                   "in_port=c,actions=output:d")
-    start_guest(side, "d", *probes(side, "a", "b"),
-                "generate:%s,server,prepared,size=64" % side.socket("c"),
-                "discard:%s,server,restart=%d" % (side.socket("d"),
-                                                  RESTART_MS), stamps=True)
+    def prepare(self, side):
+        """Starts a load from c to d, which changes, and probes between a and
+        b."""
+        side.add_vhost_ports("a", "b", "c", "d")
+        side.add_flows("in_port=a,actions=output:b",
+                       "in_port=b,actions=output:a",
+                       "in_port=c,actions=output:d")
+        start_guest(side, "d", *probes(side, "a", "b"),
+                    "generate:%s,server,prepared,size=64" % side.socket("c"),
+                    "discard:%s,server,%s=%d" % (side.socket("d"), self.change,
+                                                 EVERY_MS), stamps=True)
 
 
 def serving(side, guest):
