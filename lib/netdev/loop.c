@@ -11,8 +11,12 @@
 
 #include "private.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "dirs.h"
 #include "hash.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/vlog.h"
@@ -129,6 +133,39 @@ vhost_netdev_set_offload(enum vhost_offload wanted)
     ovs_mutex_unlock(&loop_mutex);
 }
 
+/* Chooses where packed rings' crash records are kept: below the run directory
+ * if that is on tmpfs; otherwise on /dev/shm, by names that only a switch with
+ * this run directory has; or nowhere. */
+static void
+choose_record_dir(struct vhost_loop *loop)
+{
+    const char *rundir = ovs_rundir();
+    char *path = xasprintf("%s/ovs-vhost", rundir);
+    char *why = NULL;
+    struct stat s;
+    int error;
+
+    error = vhost_loop_set_record_dir(loop, path, "", &why);
+    if (error == ENOTSUP && !stat(rundir, &s)) {
+        char *prefix = xasprintf("%jx-%jx.", (uintmax_t) s.st_dev,
+                                 (uintmax_t) s.st_ino);
+
+        free(path);
+        free(why);
+        path = xasprintf("/dev/shm/ovs-vhost.%u", (unsigned int) geteuid());
+        error = vhost_loop_set_record_dir(loop, path, prefix, &why);
+        free(prefix);
+    }
+    if (error) {
+        VLOG_INFO("guests with packed rings would not survive a crash of this "
+                  "process: %s", why ? why : ovs_strerror(error));
+    } else {
+        VLOG_INFO("crash records of packed rings are in %s", path);
+    }
+    free(why);
+    free(path);
+}
+
 /* Stores the process's loop in '*loopp', started if it does not run yet.
  * Returns 0 or a positive errno value, after which the next call tries
  * again. */
@@ -141,6 +178,7 @@ vhost_netdev_start_loop(struct vhost_loop **loopp)
     if (!the_loop) {
         error = vhost_loop_create(&env, &the_loop);
         if (!error) {
+            choose_record_dir(the_loop);
             ovs_thread_create("vhost_event", event_main, the_loop);
             ovs_thread_create("vhost_worker", worker_main, the_loop);
             apply_offload();

@@ -129,7 +129,8 @@ static uint64_t
 rx_dropped(const struct netdev_vhost_totals *t,
            const uint64_t rings[VHOST_N_COUNTERS])
 {
-    uint64_t n = rings[VHOST_C_TOO_MANY_SEGS] + rings[VHOST_C_DISCARDED];
+    uint64_t n = (rings[VHOST_C_TOO_MANY_SEGS] + rings[VHOST_C_DISCARDED]
+                  + rings[VHOST_C_CRASH_LOST]);
 
     for (int i = 0; i < RX_N_DROPS; i++) {
         n += t->rx_events[i];
@@ -318,6 +319,7 @@ netdev_vhost_get_custom_stats(const struct netdev *netdev,
                "ovs_vhost_rx_too_many_segs_drops");
     custom_add(&c, from[VHOST_C_DISCARDED],
                "ovs_vhost_rx_disabled_ring_drops");
+    custom_add(&c, from[VHOST_C_CRASH_LOST], "ovs_vhost_rx_crash_drops");
     custom_add(&c, to[VHOST_C_CONTENTION], "ovs_vhost_tx_contention");
     custom_add_queues(&c, dev);
     ovs_mutex_unlock(&dev->mutex);

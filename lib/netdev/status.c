@@ -58,6 +58,11 @@ add_status(const struct netdev_vhost *dev, const struct vhost_port_info *info,
     if (info->numa >= 0) {
         smap_add_format(args, "numa", "%d", info->numa);
     }
+    if (info->record[0]) {
+        smap_add(args, "crash_record", info->record);
+    } else if (info->record_error[0]) {
+        smap_add(args, "crash_record_error", info->record_error);
+    }
     smap_add_format(args, "num_of_vrings", "%u", info->n_vrings);
     for (unsigned int i = 0; i < info->n_vrings; i++) {
         struct vhost_vring_info vring;

@@ -220,6 +220,13 @@ show_port(struct ds *ds, const struct netdev_vhost *dev)
     show_features(ds, dev, &info);
     show_memory(ds, dev, &info);
 
+    if (info.record[0]) {
+        ds_put_format(ds, "    crash record: %s\n", info.record);
+    } else if (info.record_error[0]) {
+        ds_put_format(ds, "    crash record: none that outlives "
+                      "ovs-vswitchd (%s)\n", info.record_error);
+    }
+
     netdev_vhost_sum(dev, &totals);
     ds_put_format(ds, "    queues: %d received from, %d sender slots, "
                   "%u pairs enabled\n", dev->up.n_rxq, dev->up.n_txq,

@@ -29,6 +29,9 @@ vhost_sources = \
 	lib/vhost/notify.h \
 	lib/vhost/port.c \
 	lib/vhost/port.h \
+	lib/vhost/record-dir.c \
+	lib/vhost/record-file.c \
+	lib/vhost/record-file.h \
 	lib/vhost/record.c \
 	lib/vhost/record.h \
 	lib/vhost/ring-packed.c \

@@ -16,13 +16,14 @@
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "notify.h"
-#include "record.h"
+#include "record-file.h"
 
 /* Bursts that are thrown away from a disabled ring before other ports get
  * their turn, and the pause until the next, in milliseconds.  A front end that
@@ -272,6 +273,19 @@ ring_stop(struct vhost_ring *ring)
     atomic_store_explicit(&ring->st.reported, false, memory_order_relaxed);
 }
 
+/* Forgets where 'ring' would go on after an interruption: the front end knows
+ * now, or nobody will come. */
+static void
+ring_forget_record(struct vhost_ring *ring)
+{
+    if (ring->record_is_malloced) {
+        free(ring->record);
+    }
+    ring->record = NULL;
+    ring->record_is_malloced = false;
+    vhost_record_file_clear(&ring->port->record_file, ring->idx);
+}
+
 vhost_result
 vhost_device_get_vring_base(struct vhost_port *port, unsigned int idx,
                             uint32_t *base)
@@ -286,8 +300,7 @@ vhost_device_get_vring_base(struct vhost_port *port, unsigned int idx,
     if (is_packed(port)) {
         *base |= *base << 16;   /* The used index is the same. */
     }
-    free(ring->record);         /* The front end knows now. */
-    ring->record = NULL;
+    ring_forget_record(ring);
     return NULL;
 }
 
@@ -425,6 +438,7 @@ record_key(const struct vhost_ring *ring, const struct vhost_vring *vr,
 
     *key = (struct vhost_record_key) {
         .desc = ring->addr.desc,
+        /* Bit of a migration that may come and go while the ring runs. */
         .features = vr->features & ~(UINT64_C(1) << VHOST_F_LOG_ALL),
         .size = ring->size,
         .base = ring->base,
@@ -440,13 +454,54 @@ record_key(const struct vhost_ring *ring, const struct vhost_vring *vr,
     }
 }
 
-/* Where a packed ring goes on: where the front end says, unless it says the
- * same as when the record began, which is then newer.  Makes that record if
- * there is none. */
+/* Says where the crash records are. */
+static void
+show_record(struct vhost_port *port)
+{
+    const struct vhost_record_file *f = &port->record_file;
+    struct vhost_port_info *info = &port->info;
+
+    info->record[0] = info->record_error[0] = '\0';
+    if (f->fd >= 0 && !f->error[0]) {
+        snprintf(info->record, sizeof info->record, "%s/%s", f->dir->path,
+                 f->name);
+    } else if (is_packed(port)) {
+        snprintf(info->record_error, sizeof info->record_error, "%s",
+                 f->error[0] ? f->error : "there is no directory on tmpfs");
+    }
+}
+
+/* Sees to it that 'ring', a packed one, has a crash record if there is any
+ * memory for one: that of a predecessor, or one that is not live. */
+static void
+need_record(struct vhost_ring *ring)
+{
+    struct vhost_port *port = ring->port;
+
+    if (ring->record) {
+        return;
+    }
+    ring->record = vhost_record_file_get(&port->record_file, ring->idx);
+    if (!ring->record) {
+        ring->record = calloc(1, sizeof *ring->record);
+        ring->record_is_malloced = true;
+    }
+    if (ring->record_is_malloced && port->record_file.dir) {
+        vhost_port_log(port, VHOST_LOG_WARN, "vring %u would not survive the "
+                       "end of this process: %s/%s: %s", ring->idx,
+                       port->record_file.dir->path, port->record_file.name,
+                       port->record_file.error);
+    }
+    show_record(port);
+}
+
+/* Where a packed ring goes on: where the front end says, unless there is a
+ * record that knows better. */
 static uint16_t
 packed_start(struct vhost_ring *ring, struct vhost_vring *vr)
 {
     uint16_t pos = ring->base;
+    struct vhost_record_found found;
     struct vhost_record_key key;
 
     if ((uint32_t) (pos & ~VRING_PACKED_WRAP) >= vr->size) {
@@ -456,18 +511,26 @@ packed_start(struct vhost_ring *ring, struct vhost_vring *vr)
         pos = VRING_PACKED_WRAP;
     }
     record_key(ring, vr, &key);
+    need_record(ring);
     if (!ring->record) {
-        ring->record = calloc(1, sizeof *ring->record);
-    } else if (vhost_record_resume(ring->record, vr, &key, &pos)) {
-        vhost_port_log(ring->port, VHOST_LOG_INFO, "vring %u goes on at "
-                       "0x%x rather than at base 0x%x", ring->idx, pos,
-                       ring->base);
         return pos;
     }
-    if (ring->record) {
+    if (!vhost_record_resume(ring->record, vr, &key, &found)) {
         vhost_record_start(ring->record, vr, &key, pos);
+        return pos;
     }
-    return pos;
+    if (found.pos != pos) {
+        vhost_port_log(ring->port, VHOST_LOG_INFO, "vring %u goes on at "
+                       "0x%x rather than at base 0x%x", ring->idx, found.pos,
+                       ring->base);
+    }
+    if (found.n_completed && ring->idx & 1) {
+        vhost_port_log(ring->port, VHOST_LOG_INFO, "vring %u: the guest sent "
+                       "%u packets that a process took and did not pass on "
+                       "before it ended", ring->idx, found.n_completed);
+        vring_count(&ring->st, VHOST_C_CRASH_LOST, found.n_completed);
+    }
+    return found.pos;
 }
 
 /* First steps of a ring that starts: where to go on, and word to the guest
@@ -913,6 +976,8 @@ vhost_device_release(struct vhost_port *port)
     }
     vhost_log_release(port);
     vhost_device_set_mem(port, NULL);
+    vhost_record_file_drop(&port->record_file);
+    show_record(port);
     port->info.features = 0;
     port->info.n_vrings = 0;
     port->have_features = false;
@@ -962,9 +1027,12 @@ vhost_device_free(struct vhost_port *port)
         struct vhost_ring *ring = port->rings[i];
 
         if (ring) {
-            free(ring->record);
+            if (ring->record_is_malloced) {
+                free(ring->record);
+            }
             free(ring);
         }
     }
+    vhost_record_file_close(&port->record_file);
     free(port->senders);
 }

@@ -17,11 +17,18 @@
 
 #include "gate.h"
 #include "notify.h"
+#include "record-file.h"
 #include "vring.h"
 
 /* Turns of the loop that are made at once, without sleeping, while a polling
  * thread has to leave a gate: usually it takes less than a burst. */
 #define STOP_SPINS 200
+
+/* How often it is looked for crash records that nobody has any more, in
+ * milliseconds, and how long they are kept, in seconds.  The first look comes
+ * when all ports that there will be have theirs. */
+#define SWEEP_INTERVAL (10 * 60 * 1000)
+#define SWEEP_AGE (60 * 60)
 
 int64_t
 vhost_now_ms(void)
@@ -122,10 +129,51 @@ vhost_loop_destroy(struct vhost_loop *loop)
     }
     vhost_notify_exit();
     vhost_notifier_destroy(&loop->notifier);
+    vhost_record_dir_close(loop->records);
     pthread_cond_destroy(&loop->done_cond);
     pthread_cond_destroy(&loop->jobs_cond);
     pthread_mutex_destroy(&loop->mutex);
     free(loop);
+}
+
+int
+vhost_loop_set_record_dir(struct vhost_loop *loop, const char *path,
+                          const char *prefix, char **errorp)
+{
+    struct vhost_record_dir *dir;
+    int error = vhost_record_dir_open(path, prefix, &dir, errorp);
+
+    if (!error) {
+        vhost_record_dir_close(loop->records);
+        loop->records = dir;
+    }
+    return error;
+}
+
+static void
+sweep(struct vhost_timer *timer)
+{
+    struct vhost_loop *loop = (void *) ((char *) timer
+                                        - offsetof(struct vhost_loop,
+                                                   sweep_timer));
+    unsigned int n = vhost_record_dir_sweep(loop->records, SWEEP_AGE);
+
+    if (n) {
+        vhost_loop_log(loop, VHOST_LOG_INFO, NULL, "removed %u files in %s of "
+                       "ports that do not exist any more", n,
+                       loop->records->path);
+    }
+    vhost_timer_set(loop, timer, vhost_now_ms() + SWEEP_INTERVAL);
+}
+
+void
+vhost_loop_sweep(struct vhost_loop *loop)
+{
+    if (loop->records && !loop->sweep_timer.active) {
+        loop->sweep_timer.expired = sweep;
+        vhost_timer_set(loop, &loop->sweep_timer,
+                        vhost_now_ms() + SWEEP_INTERVAL);
+    }
 }
 
 static void

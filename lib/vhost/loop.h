@@ -17,6 +17,8 @@
 #include "notifier.h"
 #include "vhost.h"
 
+struct vhost_record_dir;
+
 /* A file descriptor to watch.  Embedded in its owner. */
 struct vhost_source {
     int fd;
@@ -68,6 +70,10 @@ struct vhost_loop {
     struct vhost_source *pending[VHOST_LOOP_EVENTS];
     int n_pending;
 
+    /* Where ports keep their crash records, NULL: in memory. */
+    struct vhost_record_dir *records;
+    struct vhost_timer sweep_timer;
+
     /* Gates that somebody waits for: look again soon.  See stop.c. */
     unsigned int n_stops;
     unsigned int n_stop_spins;
@@ -91,6 +97,9 @@ void vhost_source_remove(struct vhost_loop *, struct vhost_source *);
 void vhost_timer_set(struct vhost_loop *, struct vhost_timer *,
                      int64_t when_ms);
 void vhost_timer_cancel(struct vhost_timer *);
+
+/* Begins to look now and then for crash records that nobody has any more. */
+void vhost_loop_sweep(struct vhost_loop *);
 
 /* Any thread, polling ones included: never blocks on a peer.  The second one
  * is for callers that hold loop->mutex. */

@@ -81,6 +81,7 @@ vhost_counter_to_string(enum vhost_counter counter)
         [VHOST_C_TOO_MANY_SEGS] = "too_many_segments",
         [VHOST_C_TOO_BIG] = "too_big_for_guest",
         [VHOST_C_DISCARDED] = "discarded_on_disabled_ring",
+        [VHOST_C_CRASH_LOST] = "crash_lost",
         [VHOST_C_NOTIFICATIONS] = "notifications",
         [VHOST_C_SUPPRESSED] = "notifications_suppressed",
         [VHOST_C_NOTIFY_ERRORS] = "notification_errors",

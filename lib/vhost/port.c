@@ -228,6 +228,7 @@ run_op(struct vhost_port *port)
 
     switch (op->type) {
     case VHOST_OP_START:
+        vhost_loop_sweep(port->loop);
         vhost_transport_start(port);
         finish_op(port);
         return true;
@@ -427,6 +428,7 @@ vhost_port_create(struct vhost_loop *loop,
         return ENOMEM;
     }
     init_port(port, loop, config);
+    vhost_record_file_open(&port->record_file, loop->records, port->name);
     if (!vhost_notify_is_safe()) {
         vhost_port_log(port, VHOST_LOG_WARN, "Linux AIO is not available: a "
                        "front end could stall the threads that notify it");

@@ -26,6 +26,7 @@
 #include "dispose.h"
 #include "loop.h"
 #include "memory.h"
+#include "record-file.h"
 #include "vhost.h"
 #include "vring.h"
 #include "wire.h"
@@ -50,6 +51,7 @@ struct vhost_ring {
     struct vring_state st;
     struct vhost_call call;
     struct vhost_crash_record *record;  /* Packed rings; NULL: none. */
+    bool record_is_malloced;    /* It is not in the port's file. */
     struct vhost_vring *vr;     /* NULL: not running.  Ours to change only
                                  * while no gate shows it. */
     struct vhost_rxq rxq;       /* Odd rings. */
@@ -176,6 +178,7 @@ struct vhost_port {
     /* Device. */
     struct vhost_mem *mem;
     struct vhost_dirty_log *log;    /* SET_LOG_BASE, NULL: none. */
+    struct vhost_record_file record_file;
     /* Made at first use, by the event thread or a control thread, and never
      * removed. */
     _Atomic(struct vhost_ring *) rings[VHOST_MAX_VRINGS];

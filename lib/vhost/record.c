@@ -43,8 +43,8 @@ vhost_record_start(struct vhost_crash_record *r, struct vhost_vring *vr,
     vring_log(vr, vr->device_event, sizeof *vr->device_event);
 }
 
-/* True if the positions in 'r', which may come from elsewhere, exist in a ring
- * of 'vr'. */
+/* True if the numbers in 'r', which may come from elsewhere, are possible for
+ * a ring of 'vr'. */
 static bool
 is_sane(const struct vhost_crash_record *r, const struct vhost_vring *vr)
 {
@@ -60,46 +60,94 @@ is_sane(const struct vhost_crash_record *r, const struct vhost_vring *vr)
             return false;
         }
     }
-    return (slots <= vr->size
+    return (slots <= vr->size && r->n_bufs <= VHOST_BURST_SEGS
             && (r->first & ~VRING_PACKED_WRAP) < vr->size
             && (atomic_load(&r->pos) & ~VRING_PACKED_WRAP) < vr->size);
+}
+
+static uint16_t
+load_flags(const struct vhost_vring *vr, uint16_t pos)
+{
+    return guest_load16(&vr->pdesc[pos & ~VRING_PACKED_WRAP].flags);
 }
 
 /* True if the guest has not seen the burst that starts at 'first'. */
 static bool
 is_still_offered(const struct vhost_vring *vr, uint16_t first)
 {
-    uint16_t flags;
+    uint16_t flags = load_flags(vr, first);
     bool wrap = first & VRING_PACKED_WRAP;
 
-    flags = guest_load16(&vr->pdesc[first & ~VRING_PACKED_WRAP].flags);
     return (!!(flags & VRING_PACKED_AVAIL) == wrap
             && !!(flags & VRING_PACKED_USED) != wrap);
 }
 
+/* True if what is at 'pos' has been given back in the lap of 'pos'. */
+static bool
+is_used(const struct vhost_vring *vr, uint16_t pos)
+{
+    uint16_t flags = load_flags(vr, pos);
+    bool wrap = pos & VRING_PACKED_WRAP;
+
+    return (!!(flags & VRING_PACKED_AVAIL) == wrap
+            && !!(flags & VRING_PACKED_USED) == wrap);
+}
+
+/* True if 'base', as in SET_VRING_BASE, is 'pos'. */
+static bool
+base_is(uint32_t base, uint16_t pos)
+{
+    return base == (pos | (uint32_t) pos << 16);
+}
+
+static bool
+is_same_ring(const struct vhost_record_key *a,
+             const struct vhost_record_key *b)
+{
+    return (a->dev == b->dev && a->ino == b->ino && a->desc == b->desc
+            && a->features == b->features && a->size == b->size);
+}
+
 bool
 vhost_record_resume(struct vhost_crash_record *r, struct vhost_vring *vr,
-                    const struct vhost_record_key *key, uint16_t *pos)
+                    const struct vhost_record_key *key,
+                    struct vhost_record_found *found)
 {
     unsigned int n = atomic_load(&r->pending);
-    uint16_t next = atomic_load(&r->pos);
+    uint16_t shown = atomic_load(&r->pos);      /* Where the guest sees it. */
+    bool redo = false;
+    uint16_t next;
 
-    if (memcmp(&r->key, key, sizeof *key) || !is_sane(r, vr) || !r->cookie
+    if (!r->cookie || !is_same_ring(&r->key, key) || !is_sane(r, vr)
         || guest_load16(&vr->device_event->off_wrap) != r->cookie) {
         return false;
     }
+    next = shown;
     if (n) {
-        /* Either way the position after it is the same. */
-        if (is_still_offered(vr, r->first)) {
-            next = vring_packed_put(vr, r->first, r->used, n);
-        } else {
-            next = r->first;
-            for (unsigned int i = 0; i < n; i++) {
-                next = vring_packed_advance(vr, next, r->used[i].slots);
-            }
+        next = shown = r->first;
+        for (unsigned int i = 0; i < n; i++) {
+            next = vring_packed_advance(vr, next, r->used[i].slots);
         }
+        redo = is_still_offered(vr, r->first);
+        if (!redo) {
+            shown = next;
+        }
+    }
+
+    /* Nobody but us uses descriptors, and what is next we have not. */
+    if ((key->base != r->key.base && !base_is(key->base, shown))
+        || is_used(vr, next)) {
+        return false;
+    }
+
+    found->pos = next;
+    found->n_completed = n ? r->n_bufs : 0;
+    if (redo) {
+        vring_packed_put(vr, r->first, r->used, n);
+    }
+    if (n) {
         vhost_record_end(r, next);
     }
-    *pos = next;
+    r->key.base = key->base;
     return true;
 }

@@ -421,6 +421,7 @@ packed_push_used(struct vhost_vring *vr, const struct vhost_used used[],
                  unsigned int n)
 {
     struct vring_state *st = vr->st;
+    const unsigned int n_bufs = n;
     uint16_t old = load_pos(vr);
     struct vhost_used all;
     uint16_t new;
@@ -431,7 +432,7 @@ packed_push_used(struct vhost_vring *vr, const struct vhost_used used[],
         n = 1;
     }
     if (vr->record) {
-        vhost_record_begin(vr->record, old, used, n);
+        vhost_record_begin(vr->record, old, used, n, n_bufs);
         new = vring_packed_put(vr, old, used, n);
         vhost_record_end(vr->record, new);
     } else {

@@ -109,6 +109,18 @@ enum vhost_offload {
  * Comes into force while the notifier runs. */
 void vhost_loop_set_offload(struct vhost_loop *, enum vhost_offload);
 
+/* Has the crash records of ports that are created from now on kept in files in
+ * the directory 'path', so that packed rings go on where they were after the
+ * process was killed (record-file.h).  It has to be on tmpfs, and in a place
+ * where nobody else can put it; if it does not exist it is made.  Programs that
+ * share a directory, and have ports of the same names, need a 'prefix' each,
+ * which the files' names begin with.
+ *
+ * Returns 0, or a positive errno value and stores in '*errorp' a sentence (NULL
+ * if out of memory), which the caller frees.  Not while there are ports. */
+int vhost_loop_set_record_dir(struct vhost_loop *, const char *path,
+                              const char *prefix, char **errorp);
+
 /* Makes all bodies return, from any thread. */
 void vhost_loop_stop(struct vhost_loop *);
 
@@ -261,6 +273,8 @@ enum vhost_counter {
     VHOST_C_TOO_MANY_SEGS,      /* Legal, but more than a burst holds. */
     VHOST_C_TOO_BIG,            /* Does not fit the guest's buffers. */
     VHOST_C_DISCARDED,          /* Sent on a ring that is not enabled. */
+    VHOST_C_CRASH_LOST,         /* Taken by a process that was killed while it
+                                 * did that (packed rings only). */
     /* Not losses. */
     VHOST_C_NOTIFICATIONS,      /* Calls sent to the guest, but for the one
                                  * at each start. */
@@ -311,6 +325,8 @@ struct vhost_port_info {
     unsigned int n_regions;
     uint16_t mtu;               /* Of NET_SET_MTU; 0: not told. */
     int numa;                   /* Of the guest's memory; -1: not known. */
+    char record[256];           /* File of its crash records, "" if none. */
+    char record_error[128];     /* Why there is none, "" if none is needed. */
     pid_t peer_pid;             /* 0: none. */
     uint64_t n_connects, n_disconnects;     /* Since creation. */
     uint64_t n_link_changes;    /* To and from VHOST_S_READY. */

@@ -483,9 +483,9 @@ do_push(struct machine *m)
 static void
 do_resume(struct machine *m)
 {
-    uint16_t pos;
+    struct vhost_record_found found;
 
-    vhost_record_resume(m->record, &m->vr, &m->key, &pos);
+    vhost_record_resume(m->record, &m->vr, &m->key, &found);
 }
 
 static void
@@ -509,7 +509,7 @@ put_picture(struct machine *m, const struct picture *p)
 static void
 succeed(struct machine *m, bool looks)
 {
-    uint16_t pos = m->key.base;
+    struct vhost_record_found found = { .pos = m->key.base };
 
     if (looks) {
         unsigned int n = machine_take(m);
@@ -520,11 +520,11 @@ succeed(struct machine *m, bool looks)
         }
     }
     memset(&m->st, 0, sizeof m->st);
-    if (!vhost_record_resume(m->record, &m->vr, &m->key, &pos)) {
-        vhost_record_start(m->record, &m->vr, &m->key, pos);
+    if (!vhost_record_resume(m->record, &m->vr, &m->key, &found)) {
+        vhost_record_start(m->record, &m->vr, &m->key, found.pos);
     }
     CHECK_EQ(atomic_load(&m->record->pending), 0);
-    m->st.last_avail = m->st.used_idx = pos;
+    m->st.last_avail = m->st.used_idx = found.pos;
     for (unsigned int i = 0; i < 3; i++) {
         machine_take(m);
         while (m->vq.n_free) {
@@ -809,13 +809,13 @@ static void
 expect_refused(struct machine *m, const struct picture *p,
                const struct vhost_crash_record *changed, const char *what)
 {
-    uint16_t pos = 0x1234;
+    struct vhost_record_found found = { .pos = 0x1234 };
 
     test_part("%s", what);
     put_picture(m, p);
     memcpy(m->record, changed, sizeof *changed);
-    CHECK(!vhost_record_resume(m->record, &m->vr, &m->key, &pos));
-    CHECK_EQ(pos, 0x1234);
+    CHECK(!vhost_record_resume(m->record, &m->vr, &m->key, &found));
+    CHECK_EQ(found.pos, 0x1234);
     CHECK(!memcmp(m->record, changed, sizeof *changed));
     CHECK(!memcmp(m->vq.ring, p->ring, sizeof p->ring));
 }
@@ -833,15 +833,15 @@ static void
 test_damaged(void)
 {
     struct vhost_used many[VHOST_BURST_SEGS];
+    struct vhost_record_found found;
     struct machine m;
     struct picture p;
-    uint16_t pos;
 
     for (int pending = 0; pending < 2; pending++) {
         machine_play(&m, &scenes[4], 1);
         if (pending) {
             vhost_record_begin(m.record, m.st.last_avail, rig_burst()->used,
-                               3);
+                               3, 3);
         } else {
             machine_push(&m);
         }
@@ -863,6 +863,7 @@ test_damaged(void)
         EXPECT_REFUSED(pos, 0xffff);
         EXPECT_REFUSED(first, SIZE);
         EXPECT_REFUSED(first, 0xffff);
+        EXPECT_REFUSED(n_bufs, VHOST_BURST_SEGS + 1);
         EXPECT_REFUSED(cookie, p.record.cookie + 1);
         EXPECT_REFUSED(cookie, 0);
         if (pending) {
@@ -875,8 +876,9 @@ test_damaged(void)
 
         /* And as it is, it is good. */
         put_picture(&m, &p);
-        CHECK(vhost_record_resume(m.record, &m.vr, &m.key, &pos));
-        CHECK_EQ(pos, 0x8000 | 7);
+        CHECK(vhost_record_resume(m.record, &m.vr, &m.key, &found));
+        CHECK_EQ(found.pos, 0x8000 | 7);
+        CHECK_EQ(found.n_completed, pending ? 3 : 0);
         machine_destroy(&m);
     }
 
@@ -885,7 +887,8 @@ test_damaged(void)
     for (unsigned int i = 0; i < VHOST_BURST_SEGS; i++) {
         many[i] = (struct vhost_used) { i, 0xffff, 0 };
     }
-    vhost_record_begin(m.record, 0x8000, many, VHOST_BURST_SEGS);
+    vhost_record_begin(m.record, 0x8000, many, VHOST_BURST_SEGS,
+                       VHOST_BURST_SEGS);
     take_picture(&m, &p);
     expect_refused(&m, &p, &p.record, "slots");
     machine_destroy(&m);
@@ -904,7 +907,7 @@ test_too_many_entries(void)
     struct vring_packed_desc_event event;
     struct vhost_vring vr = { .idx = 1, .size = 2 * N, .packed = true };
     struct vhost_record_key key = { .size = 2 * N, .base = FIRST_BASE };
-    uint16_t pos;
+    struct vhost_record_found found;
 
     memset(&event, 0, sizeof event);
     vr.device_event = &event;
@@ -921,10 +924,10 @@ test_too_many_entries(void)
         test_part("%u entries", n);
         atomic_store(&r.record.pending, n);
         r.record.first = 0x8000;
-        CHECK_EQ(vhost_record_resume(&r.record, &vr, &key, &pos),
+        CHECK_EQ(vhost_record_resume(&r.record, &vr, &key, &found),
                  n <= VHOST_BURST_SEGS);
         if (n <= VHOST_BURST_SEGS) {
-            CHECK_EQ(pos, 0x8000 | n);
+            CHECK_EQ(found.pos, 0x8000 | n);
         }
     }
     free(vr.pdesc);
@@ -946,7 +949,7 @@ test_random_records(void)
     pattern_fill(p, 4096, 1);
     for (unsigned int i = 0; i < 100000; i++) {
         uint64_t r = test_random(&rnd);
-        uint16_t pos = 0;
+        struct vhost_record_found found;
 
         atomic_store(&m.record->pending, r % 8 ? r / 8 % 8 : r / 8 % 1024);
         atomic_store(&m.record->pos, (r >> 20) % (SIZE + 1) | (r & 0x8000));
@@ -958,9 +961,9 @@ test_random_records(void)
             m.record->used[q % 8].id = q >> 40;
             m.vq.ring[k].flags = q >> 16;
         }
-        if (vhost_record_resume(m.record, &m.vr, &m.key, &pos)) {
+        if (vhost_record_resume(m.record, &m.vr, &m.key, &found)) {
             n_resumed++;
-            CHECK_LT(pos & 0x7fff, SIZE);
+            CHECK_LT(found.pos & 0x7fff, SIZE);
         }
     }
     CHECK_GT(n_resumed, 100);
