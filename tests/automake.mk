@@ -57,6 +57,7 @@ TESTSUITE_AT = \
 	tests/ovs-vhost-guest.at \
 	tests/sessions.at \
 	tests/packed.at \
+	tests/crash.at \
 	tests/bench.at \
 	tests/offloads.at \
 	tests/masks.at \

@@ -30,6 +30,7 @@ Modes:\n\
 Port options, behind a port or, with --, for all ports:\n\
   server | client         listen at SOCKET, or connect to it (default)\n\
   no-reconnect            the first end of a connection is the last\n\
+  old-base                packed rings come back where they last began\n\
   +FEATURE -FEATURE       negotiate or not (--features +A,-B for all ports);\n\
                           +packed and +in_order choose another ring format\n\
   queues=N ring=N         queue pairs, ring size\n\

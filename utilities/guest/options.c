@@ -48,6 +48,7 @@ static const struct option_def port_table[] = {
     { "server", SWITCH, P(server), 0, 0, 0, false },
     { "client", SWITCH, P(server), 0, 0, 0, true },
     { "no-reconnect", SWITCH, P(reconnect), 0, 0, 0, true },
+    { "old-base", SWITCH, P(old_base), 0, 0, 0, false },
     { "queues", NUMBER, P(pairs), 1, MAX_PAIRS, 0, false },
     { "ring", NUMBER, P(ring_size), 1, 32768, 0, false },
     { "regions", NUMBER, P(regions), 1, 8, 0, false },

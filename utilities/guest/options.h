@@ -46,6 +46,7 @@ struct port_options {
     char *path;
     bool server;                /* Listen at 'path'. */
     bool reconnect;
+    bool old_base;              /* Packed rings come back at an old base. */
     struct wish features, protocol;
     uint64_t pairs, ring_size, regions;
     uint64_t buf_size;          /* 0: by features. */

@@ -169,8 +169,9 @@ session_bring_up(struct port *p)
     }
     for (unsigned int i = 0; i < 2 * p->o->pairs; i++) {
         struct fe_vq *vq = &p->vqs[i];
+        bool old = p->o->old_base && p->fe.features & FE_F_PACKED;
 
-        fe_vq_start(vq, fe_vq_base(vq), true);
+        fe_vq_start(vq, old ? fe_vq_old_base(vq) : fe_vq_base(vq), true);
         fe_vq_want_calls(vq, false);
     }
     set_status(p, S_ACKNOWLEDGE | S_DRIVER | S_FEATURES_OK | S_DRIVER_OK);

@@ -53,6 +53,7 @@ fe_vq_reset(struct fe_vq *vq)
     }
     vq->free_head = vq->oldest = 0;
     vq->in_batch = false;
+    vq->has_told = false;
     vq->ops->reset(vq);
     for (unsigned int i = 0; i < vq->size; i++) {
         free(vq->chains[i].bufs);
@@ -104,6 +105,8 @@ fe_vq_start(struct fe_vq *vq, uint32_t base, bool enable)
 {
     struct fe *fe = vq->fe;
 
+    vq->has_told = true;
+    vq->told_base = base;
     FE_CHECK_EQ(fe_ask_state(fe, FE_SET_VRING_NUM, vq->index, vq->size), 0);
     FE_CHECK_EQ(fe_ask_state(fe, FE_SET_VRING_BASE, vq->index, base), 0);
     FE_CHECK_EQ(fe_vq_send_addr(vq), 0);
@@ -132,6 +135,8 @@ fe_vq_stop(struct fe_vq *vq)
     } else {
         FE_CHECK_LE(state.num, 65535);
     }
+    vq->has_told = true;
+    vq->told_base = state.num;
     return state.num;
 }
 
@@ -139,6 +144,12 @@ uint32_t
 fe_vq_base(const struct fe_vq *vq)
 {
     return vq->ops->base(vq);
+}
+
+uint32_t
+fe_vq_old_base(const struct fe_vq *vq)
+{
+    return vq->has_told ? vq->told_base : fe_vq_base(vq);
 }
 
 void

@@ -112,6 +112,8 @@ struct fe_vq {
     unsigned int n_new;         /* Published since kicks were looked at. */
 
     /* All formats. */
+    bool has_told;              /* 'told_base' was said. */
+    uint32_t told_base;         /* By either side, the last time. */
     uint16_t free_head;         /* Of the next chain. */
     uint16_t *next_free;        /* Descriptors (split) or IDs (packed). */
     unsigned int n_free;        /* Descriptors. */
@@ -150,6 +152,10 @@ uint32_t fe_vq_stop(struct fe_vq *);
 /* What SET_VRING_BASE has to say after an unexpected end: where the device
  * was, as far as the ring tells.  Both halves in a packed ring. */
 uint32_t fe_vq_base(const struct fe_vq *);
+
+/* The same of front ends that do not look, as QEMU with packed rings: the base
+ * that was spoken of last, by either side. */
+uint32_t fe_vq_old_base(const struct fe_vq *);
 
 /* What SET_VRING_BASE and GET_VRING_BASE call a position of a packed ring. */
 uint32_t fe_packed_base(unsigned int at, bool wrap);
