@@ -2,7 +2,9 @@
  * Copyright (c) 2026 The ovs-vhost authors.
  *
  * Signals eventfds by Linux AIO; notify.h says why.  Each thread has an AIO
- * context of its own, made at its first call and destroyed at its end.
+ * context of its own, from its first call to its end; the next thread gets it
+ * then.  io_destroy(2) takes tens of milliseconds, for which all of the
+ * datapath would wait when a PMD thread ends.
  */
 
 #include "notify.h"
@@ -39,10 +41,42 @@ static unsigned int n_users;
 static pthread_key_t context_key;
 static int zero_fd = -1;        /* What the requests read nothing from. */
 
+/* Contexts of threads that have ended.  There are never more contexts than
+ * there were threads at once; should that have been a lot, not all are kept. */
+static aio_context_t spare[64];
+static unsigned int n_spare;
+
+/* A thread ends. */
 static void
-destroy_context(void *context)
+leave_context(void *context_)
 {
-    syscall(SYS_io_destroy, (aio_context_t) (uintptr_t) context);
+    aio_context_t context = (uintptr_t) context_;
+    bool kept;
+
+    pthread_mutex_lock(&mutex);
+    kept = n_spare < sizeof spare / sizeof *spare;
+    if (kept) {
+        spare[n_spare++] = context;
+    }
+    pthread_mutex_unlock(&mutex);
+    if (!kept) {
+        syscall(SYS_io_destroy, context);
+    }
+}
+
+/* Finds or makes a context for this thread. */
+static bool
+take_context(void)
+{
+    bool found;
+
+    pthread_mutex_lock(&mutex);
+    found = n_spare > 0;
+    if (found) {
+        aio_context = spare[--n_spare];
+    }
+    pthread_mutex_unlock(&mutex);
+    return found || !syscall(SYS_io_setup, 1, &aio_context);
 }
 
 void
@@ -52,7 +86,7 @@ vhost_notify_init(void)
 
     pthread_mutex_lock(&mutex);
     if (!have_key) {
-        have_key = !pthread_key_create(&context_key, destroy_context);
+        have_key = !pthread_key_create(&context_key, leave_context);
     }
     if (!n_users++ && have_key) {
         zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
@@ -71,7 +105,7 @@ vhost_notify_exit(void)
     pthread_mutex_unlock(&mutex);
 }
 
-/* Makes this thread's context. */
+/* Sees to it that this thread has a context, if there is one to be had. */
 static bool
 aio_open(void)
 {
@@ -79,7 +113,7 @@ aio_open(void)
         return aio_state == AIO_READY;
     }
     aio_state = AIO_FAILED;
-    if (zero_fd >= 0 && !syscall(SYS_io_setup, 1, &aio_context)) {
+    if (zero_fd >= 0 && take_context()) {
         pthread_setspecific(context_key, (void *) (uintptr_t) aio_context);
         aio_state = AIO_READY;
     }

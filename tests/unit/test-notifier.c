@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "notify.h"
 #include "rig.h"
 
 static pthread_t notifier;
@@ -551,6 +553,58 @@ test_slow_call(void)
     notifier_end();
 }
 
+/* AIO contexts of this process. */
+static unsigned int
+n_contexts(void)
+{
+    FILE *f = fopen("/proc/self/maps", "re");
+    unsigned int n = 0;
+    char line[1024];
+
+    CHECK(f != NULL);
+    while (fgets(line, sizeof line, f)) {
+        n += strstr(line, "/[aio]") != NULL;
+    }
+    fclose(f);
+    return n;
+}
+
+static unsigned int contexts_in_use;
+
+static void *
+call_and_end(void *fd)
+{
+    CHECK_EQ(vhost_notify(*(int *) fd), 0);
+    contexts_in_use = n_contexts();
+    return NULL;
+}
+
+/* Threads that come and go use one context after the other: destroying one
+ * takes so long that who waits for the thread's end would notice. */
+static void
+test_contexts(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_t thread;
+
+    test_loop();
+    if (!vhost_notify_is_safe()) {
+        close(fd);
+        test_skip("there is no AIO");
+    }
+    for (unsigned int i = 0; i < 10; i++) {
+        unsigned int earlier = contexts_in_use;
+
+        CHECK(!pthread_create(&thread, NULL, call_and_end, &fd));
+        pthread_join(thread, NULL);
+        CHECK(contexts_in_use > 0);
+        CHECK_EQ(n_contexts(), contexts_in_use);
+        CHECK(!i || contexts_in_use == earlier);
+    }
+    CHECK_EQ(fe_event_take(fd), 10);
+    close(fd);
+}
+
 static const struct test_case cases[] = {
     { "always", test_always, 0 },
     { "auto", test_auto, 0 },
@@ -562,6 +616,7 @@ static const struct test_case cases[] = {
     { "ports", test_ports, 0 },
     { "blocked", test_blocked, 0 },
     { "slow-call", test_slow_call, 0 },
+    { "contexts", test_contexts, 0 },
 };
 
 int
