@@ -116,7 +116,7 @@ class Bed:
             self.switch.check_running()
             return all(load.books().received)
         try:
-            wait_until(flowing, limit, "traffic begins", interval=0.2)
+            wait_until(flowing, limit, "traffic begins", interval=0.1)
         except LabError as error:
             raise LabError("%s: %s\n%s" % (self.name, error,
                                            self.errors())) from error

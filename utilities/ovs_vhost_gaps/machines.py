@@ -18,7 +18,8 @@ from .bed import Bed
 from .load import Load, interrupted
 from .table import Side
 
-LIMIT = 90                      # Seconds, of which booting takes some.
+LIMIT = 20                      # Seconds until a port counts as lost.
+BOOT_LIMIT = 90                 # The same where the guest boots meanwhile.
 MAC = "52:54:00:00:00:02"
 DIMM_MIB = 256
 
@@ -51,8 +52,9 @@ class Machine:
     title: str
     action: object
     server: bool = False        # The switch listens.
+    limit: float = LIMIT
     rate: int = 1000            # Frames a second.
-    rounds: int = 2             # At most: booting takes long.
+    rounds: int = 2             # At most: a machine takes long.
     quick: bool = False
     qemu: bool = True
 
@@ -65,7 +67,7 @@ class Machine:
             for number in range(min(rounds, self.rounds)):
                 side.add(interrupted(lab.load,
                                      lambda: self.action(lab, number),
-                                     self.rate, LIMIT))
+                                     self.rate, self.limit))
                 if side.stuck:
                     side.note = bed.errors()
                     break
@@ -102,7 +104,7 @@ class Lab:
             bed.guest("p1", "generate+sink", "mac=02:76:68:00:00:01",
                       "ip=10.0.0.1", "dst-mac=" + MAC, "dst-ip=10.9.0.1")])
         self.guest.wait_ready()
-        bed.wait_flowing(self.load, LIMIT)
+        bed.wait_flowing(self.load, BOOT_LIMIT)
 
     def close(self):
         """Ends the guest."""
@@ -193,10 +195,10 @@ CASES = (
     *_both("qemu-switch-restart", "QEMU guest; ovs-vswitchd ended in order "
            "and started", restart_switch),
     *_both("qemu-kill", "QEMU killed (-9) and started: the guest boots",
-           kill_qemu),
-    *_both("qemu-reset", "guest rebooted", reset),
+           kill_qemu, limit=BOOT_LIMIT),
+    *_both("qemu-reset", "guest rebooted", reset, limit=BOOT_LIMIT),
     *_both("qemu-reset-down", "guest rebooted while the switch is down",
-           reset_without_switch),
+           reset_without_switch, limit=BOOT_LIMIT),
     Machine("qemu-rebind", "guest's driver unbound and bound again", rebind),
     Machine("qemu-uio", "guest's NIC given to uio_pci_generic and back",
             rebind_uio),
