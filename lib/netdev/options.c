@@ -45,6 +45,7 @@ static const struct {
     enum vhost_extra extra;
 } extras[] = {
     { "csum", VHOST_EXTRA_CSUM },
+    { "mem-slots", VHOST_EXTRA_MEM_SLOTS },
     { "ring-reset", VHOST_EXTRA_RING_RESET },
     { "tso", VHOST_EXTRA_TSO },
 };

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The ovs-vhost authors.
  *
- * SET_MEM_TABLE: the guest's memory is mapped by the worker while the event
- * thread serves others, also if the connection ends meanwhile.
+ * SET_MEM_TABLE, ADD_MEM_REG and REM_MEM_REG: the guest's memory is mapped by
+ * the worker while the event thread serves others, also if the connection ends
+ * meanwhile.  Each makes a new map, in which regions that did not change keep
+ * their place; rings are described anew from it.
  */
 
 #include "messages.h"
@@ -25,9 +27,16 @@ vhost_mem_table_check(const struct vhost_message *msg)
             && msg->n_fds == t->n_regions);
 }
 
+bool
+vhost_mem_add_check(const struct vhost_message *msg)
+{
+    return msg->n_fds == 1;
+}
+
 /* Mapping guest memory, at the worker. */
 struct mem_job {
     struct vhost_job job;
+    uint32_t request;           /* Message that it is for. */
     struct vhost_port *port;    /* NULL: nobody wants the result. */
     struct vhost_loop *loop;
     struct vhost_disposal *disposal;
@@ -42,8 +51,21 @@ mem_job_work(struct vhost_job *job_)
 {
     struct mem_job *job = VHOST_CONTAINER_OF(job_, struct mem_job, job);
 
-    job->new = vhost_mem_create(job->table.regions, job->fds,
-                                job->table.n_regions, job->old, &job->error);
+    switch (job->request) {
+    case VHOST_USER_ADD_MEM_REG:
+        job->new = vhost_mem_add(job->old, job->table.regions, job->fds[0],
+                                 &job->error);
+        break;
+    case VHOST_USER_REM_MEM_REG:
+        job->new = vhost_mem_remove(job->old, job->table.regions,
+                                    &job->error);
+        break;
+    default:
+        job->new = vhost_mem_create(job->table.regions, job->fds,
+                                    job->table.n_regions, job->old,
+                                    &job->error);
+        break;
+    }
     vhost_mem_unref(job->old);
     for (unsigned int i = 0; i < job->table.n_regions; i++) {
         if (vhost_mem_is_shared_memory(job->fds[i])) {
@@ -85,6 +107,8 @@ mem_job_done(struct vhost_job *job_)
 void
 vhost_mem_table_prepare(struct vhost_port *port)
 {
+    const struct vhost_message *msg = &port->msg;
+    bool poisoned = port->mem && atomic_load(&port->mem->poisoned);
     struct mem_job *job = calloc(1, sizeof *job);
 
     if (!job) {
@@ -94,11 +118,20 @@ vhost_mem_table_prepare(struct vhost_port *port)
     job->port = port;
     job->loop = port->loop;
     job->disposal = vhost_disposal_ref(port->disposal);
-    job->table = port->msg.payload.mem;
+    job->request = msg->header.request;
+    if (job->request == VHOST_USER_SET_MEM_TABLE) {
+        job->table = msg->payload.mem;
+    } else {
+        job->table.n_regions = 1;
+        job->table.regions[0] = msg->payload.mem_reg.region;
+    }
     for (unsigned int i = 0; i < job->table.n_regions; i++) {
         job->fds[i] = vhost_take_fd(port, i);
     }
-    if (port->mem && !atomic_load(&port->mem->poisoned)) {
+
+    /* What was taken away has to come anew in a whole table.  (The connection
+     * is about to end for it.) */
+    if (!poisoned || job->request != VHOST_USER_SET_MEM_TABLE) {
         job->old = vhost_mem_ref(port->mem);
     }
     job->job.work = mem_job_work;

@@ -12,6 +12,7 @@
  */
 
 #include "memory.h"
+#include "vhost.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,6 +63,14 @@ ranges_meet(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
     return a < b + b_len && b < a + a_len;
 }
 
+static bool
+is_impossible(const struct vhost_wire_region *r)
+{
+    return (!r->size || sum_wraps(r->guest_addr, r->size)
+            || sum_wraps(r->user_addr, r->size)
+            || sum_wraps(r->mmap_offset, r->size));
+}
+
 /* Checks what can be told from the numbers alone. */
 static char *
 check_table(const struct vhost_wire_region r[], unsigned int n)
@@ -69,9 +78,7 @@ check_table(const struct vhost_wire_region r[], unsigned int n)
     uint64_t total = 0;
 
     for (unsigned int i = 0; i < n; i++) {
-        if (!r[i].size || sum_wraps(r[i].guest_addr, r[i].size)
-            || sum_wraps(r[i].user_addr, r[i].size)
-            || sum_wraps(r[i].mmap_offset, r[i].size)) {
+        if (is_impossible(&r[i])) {
             return sentence("memory region %u has impossible bounds", i);
         }
         if (r[i].size > MAX_TABLE - total) {
@@ -216,6 +223,16 @@ map_region(int fd, const struct vhost_wire_region *r, unsigned int i,
     return NULL;
 }
 
+static void
+unref_mapping(struct vhost_mapping *m)
+{
+    if (atomic_fetch_sub(&m->refs, 1) == 1) {
+        munmap(m->addr, m->len);
+        atomic_fetch_sub(&mapped, m->len);
+        free(m);
+    }
+}
+
 static int
 compare_regions(const void *a_, const void *b_)
 {
@@ -223,6 +240,15 @@ compare_regions(const void *a_, const void *b_)
     const struct vhost_region *b = b_;
 
     return (a->guest_addr > b->guest_addr) - (a->guest_addr < b->guest_addr);
+}
+
+static void
+region_init(struct vhost_region *r, const struct vhost_wire_region *wire)
+{
+    r->guest_addr = wire->guest_addr;
+    r->user_addr = wire->user_addr;
+    r->size = wire->size;
+    r->host = r->mapping->addr + (wire->mmap_offset - r->mapping->offset);
 }
 
 struct vhost_mem *
@@ -242,11 +268,7 @@ vhost_mem_create(const struct vhost_wire_region wire[], const int fds[],
 
         *errorp = map_region(fds[i], &wire[i], i, old, &r->mapping);
         if (!*errorp) {
-            r->guest_addr = wire[i].guest_addr;
-            r->user_addr = wire[i].user_addr;
-            r->size = wire[i].size;
-            r->host = (r->mapping->addr
-                       + (wire[i].mmap_offset - r->mapping->offset));
+            region_init(r, &wire[i]);
             mem->n_regions++;
         }
     }
@@ -255,6 +277,102 @@ vhost_mem_create(const struct vhost_wire_region wire[], const int fds[],
         return NULL;
     }
     qsort(mem->regions, n, sizeof *mem->regions, compare_regions);
+    return mem;
+}
+
+/* Checks 'wire', which is to be added to 'old' (may be NULL), by its
+ * numbers. */
+static char *
+check_addition(const struct vhost_mem *old,
+               const struct vhost_wire_region *wire)
+{
+    uint64_t total = 0;
+
+    if (is_impossible(wire)) {
+        return sentence("the memory region has impossible bounds");
+    }
+    if (old && old->n_regions >= VHOST_MAX_MEM_SLOTS) {
+        return sentence("more than %u memory regions", VHOST_MAX_MEM_SLOTS);
+    }
+    for (unsigned int i = 0; old && i < old->n_regions; i++) {
+        const struct vhost_region *r = &old->regions[i];
+
+        if (ranges_meet(wire->guest_addr, wire->size, r->guest_addr, r->size)
+            || ranges_meet(wire->user_addr, wire->size, r->user_addr,
+                           r->size)) {
+            return sentence("the memory region overlaps with another one");
+        }
+        total += r->size;
+    }
+    return (wire->size > MAX_TABLE - total
+            ? sentence("memory regions of more than %llu TiB", MAX_TABLE >> 40)
+            : NULL);
+}
+
+/* Makes a map of the regions of 'old' (NULL: none) but 'skip', with room for
+ * one more behind them. */
+static struct vhost_mem *
+copy_mem(const struct vhost_mem *old, const struct vhost_region *skip)
+{
+    unsigned int n = old ? old->n_regions : 0;
+    struct vhost_mem *mem = calloc(1, (sizeof *mem
+                                       + (n + 1) * sizeof *mem->regions));
+
+    if (mem) {
+        atomic_init(&mem->refs, 1);
+        for (unsigned int i = 0; i < n; i++) {
+            if (&old->regions[i] != skip) {
+                mem->regions[mem->n_regions++] = old->regions[i];
+                atomic_fetch_add(&old->regions[i].mapping->refs, 1);
+            }
+        }
+    }
+    return mem;
+}
+
+struct vhost_mem *
+vhost_mem_add(const struct vhost_mem *old,
+              const struct vhost_wire_region *wire, int fd, char **errorp)
+{
+    struct vhost_mapping *mapping = NULL;
+    struct vhost_mem *mem;
+
+    *errorp = check_addition(old, wire);
+    if (!*errorp) {
+        *errorp = map_region(fd, wire, old ? old->n_regions : 0, old,
+                             &mapping);
+    }
+    if (*errorp) {
+        return NULL;
+    }
+    mem = copy_mem(old, NULL);
+    if (!mem) {
+        unref_mapping(mapping);
+        *errorp = sentence("out of memory");
+        return NULL;
+    }
+    mem->regions[mem->n_regions].mapping = mapping;
+    region_init(&mem->regions[mem->n_regions++], wire);
+    qsort(mem->regions, mem->n_regions, sizeof *mem->regions,
+          compare_regions);
+    return mem;
+}
+
+struct vhost_mem *
+vhost_mem_remove(const struct vhost_mem *old,
+                 const struct vhost_wire_region *wire, char **errorp)
+{
+    const struct vhost_region *r = (old ? vhost_mem_find(old, wire->guest_addr)
+                                    : NULL);
+    struct vhost_mem *mem;
+
+    if (!r || r->guest_addr != wire->guest_addr || r->size != wire->size
+        || r->user_addr != wire->user_addr) {
+        *errorp = sentence("there is no such memory region");
+        return NULL;
+    }
+    mem = copy_mem(old, r);
+    *errorp = mem ? NULL : sentence("out of memory");
     return mem;
 }
 
@@ -274,13 +392,7 @@ vhost_mem_unref(struct vhost_mem *mem)
         return;
     }
     for (unsigned int i = 0; i < mem->n_regions; i++) {
-        struct vhost_mapping *m = mem->regions[i].mapping;
-
-        if (atomic_fetch_sub(&m->refs, 1) == 1) {
-            munmap(m->addr, m->len);
-            atomic_fetch_sub(&mapped, m->len);
-            free(m);
-        }
+        unref_mapping(mem->regions[i].mapping);
     }
     free(mem);
 }

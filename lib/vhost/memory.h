@@ -65,6 +65,17 @@ struct vhost_mem *vhost_mem_create(const struct vhost_wire_region wire[],
                                    const struct vhost_mem *old,
                                    char **errorp);
 
+/* Makes a map of the regions of 'old' (NULL: none) and one more, 'wire', whose
+ * memory is in 'fd'; the same without the region 'wire' of 'old', whose offset
+ * in a file does not matter.  Those of 'old' keep their mapping.  Otherwise
+ * like vhost_mem_create(). */
+struct vhost_mem *vhost_mem_add(const struct vhost_mem *old,
+                                const struct vhost_wire_region *wire, int fd,
+                                char **errorp);
+struct vhost_mem *vhost_mem_remove(const struct vhost_mem *old,
+                                   const struct vhost_wire_region *wire,
+                                   char **errorp);
+
 struct vhost_mem *vhost_mem_ref(struct vhost_mem *);
 
 /* Drops a reference and, if it was the last one, unmaps, which may take long:

@@ -280,6 +280,15 @@ set_backend_req_fd(struct vhost_port *port, struct vhost_reply *reply)
     return NULL;
 }
 
+static vhost_result
+get_max_mem_slots(struct vhost_port *port, struct vhost_reply *reply)
+{
+    (void) port;
+    reply->payload.u64 = VHOST_MAX_MEM_SLOTS;
+    reply->size = sizeof reply->payload.u64;
+    return NULL;
+}
+
 /* A status of 0 resets the device (virtio 1.2, section 2.1). */
 static int
 stop_for_status(const struct vhost_port *port)
@@ -380,6 +389,24 @@ static const struct vhost_handler handlers[VHOST_USER_N_REQUESTS] = {
         "SET_BACKEND_REQ_FD", .max_fds = 1, .check = check_one_fd,
         .feature = VHOST_USER_PROTOCOL_F_BACKEND_REQ,
         .execute = set_backend_req_fd },
+    [VHOST_USER_GET_MAX_MEM_SLOTS] = {
+        "GET_MAX_MEM_SLOTS",
+        .feature = VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+        .execute = get_max_mem_slots },
+    [VHOST_USER_ADD_MEM_REG] = {
+        "ADD_MEM_REG", .size = sizeof(struct vhost_wire_mem_reg),
+        .max_fds = 1, .check = vhost_mem_add_check,
+        .feature = VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+        .prepare = vhost_mem_table_prepare, .stop = vhost_mem_table_stop,
+        .execute = vhost_mem_table_set },
+    /* "For compatibility with existing incorrect implementations" the front
+     * end may send a descriptor, which is closed. */
+    [VHOST_USER_REM_MEM_REG] = {
+        "REM_MEM_REG", .size = sizeof(struct vhost_wire_mem_reg),
+        .max_fds = 1,
+        .feature = VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+        .prepare = vhost_mem_table_prepare, .stop = vhost_mem_table_stop,
+        .execute = vhost_mem_table_set },
     [VHOST_USER_SET_STATUS] = {
         "SET_STATUS", U64, .feature = VHOST_USER_PROTOCOL_F_STATUS,
         .stop = stop_for_status, .execute = set_status },

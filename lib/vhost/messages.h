@@ -68,9 +68,11 @@ int vhost_take_fd(struct vhost_port *, unsigned int i);
 /* Stage 1 is over. */
 void vhost_session_prepared(struct vhost_port *);
 
-/* mem-table.c: SET_MEM_TABLE. */
+/* mem-table.c: SET_MEM_TABLE, ADD_MEM_REG and REM_MEM_REG, which differ in
+ * their form only. */
 
 bool vhost_mem_table_check(const struct vhost_message *);
+bool vhost_mem_add_check(const struct vhost_message *);
 void vhost_mem_table_prepare(struct vhost_port *);
 int vhost_mem_table_stop(const struct vhost_port *);
 vhost_result vhost_mem_table_set(struct vhost_port *, struct vhost_reply *);

@@ -52,6 +52,8 @@ struct vhost_sender;
 #define VHOST_MAX_VRINGS (2 * VHOST_MAX_QUEUE_PAIRS)
 #define VHOST_MAX_RING_SIZE 32768   /* Entries; virtio 1.2, section 2.6. */
 #define VHOST_MAX_SENDERS 1024      /* Sender slots of one port. */
+#define VHOST_MAX_MEM_SLOTS 509     /* Memory regions of a guest, one by one;
+                                     * as many as KVM has. */
 #define VHOST_PATH_MAX 107          /* Bytes in sun_path without the NUL. */
 
 /* Environment. */
@@ -161,6 +163,7 @@ struct vhost_port_ops {
  * (vhost-user, "Protocol features"). */
 #define VHOST_F_RING_RESET 40
 #define VHOST_PROTOCOL_F_PAGEFAULT 8
+#define VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS 15
 
 /* What a front end may choose from. */
 struct vhost_offer {

@@ -34,6 +34,9 @@ enum vhost_request {
     VHOST_USER_SEND_RARP = 19,
     VHOST_USER_NET_SET_MTU = 20,
     VHOST_USER_SET_BACKEND_REQ_FD = 21,
+    VHOST_USER_GET_MAX_MEM_SLOTS = 36,
+    VHOST_USER_ADD_MEM_REG = 37,
+    VHOST_USER_REM_MEM_REG = 38,
     VHOST_USER_SET_STATUS = 39,
     VHOST_USER_GET_STATUS = 40,
     VHOST_USER_N_REQUESTS = 46  /* One above the highest that has a name. */
@@ -61,6 +64,7 @@ enum vhost_protocol_feature {
     VHOST_USER_PROTOCOL_F_BACKEND_REQ = 5,
     VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD = 10, /* These two allow the back */
     VHOST_USER_PROTOCOL_F_HOST_NOTIFIER = 11,   /* end what it never does. */
+    VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15,
     VHOST_USER_PROTOCOL_F_STATUS = 16,
 };
 
@@ -103,6 +107,12 @@ struct vhost_wire_mem_table {
     struct vhost_wire_region regions[VHOST_WIRE_MAX_REGIONS];
 };
 
+/* "Single memory region description". */
+struct vhost_wire_mem_reg {
+    uint64_t padding;
+    struct vhost_wire_region region;
+};
+
 /* SET_VRING_KICK, _CALL, _ERR: "the lower 8 bits are the index, bit 8 says
  * that no file descriptor comes with the message". */
 #define VHOST_WIRE_VRING_IDX_MASK 0xff
@@ -123,6 +133,7 @@ union vhost_wire_payload {
     struct vhost_wire_vring_addr addr;
     struct vhost_wire_log log;
     struct vhost_wire_mem_table mem;
+    struct vhost_wire_mem_reg mem_reg;
 };
 
 /* File descriptors that one message may carry at most. */

@@ -5,8 +5,10 @@
  * those of the stock ports, which have to be asked for. */
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "rig.h"
@@ -272,16 +274,445 @@ test_ring_reset_mends(void)
     rig_close(&rig);
 }
 
+/* CONFIGURE_MEM_SLOTS. */
+
+#define SLOTS_PROTOCOL (FE_P_MQ | FE_P_REPLY_ACK | FE_P_MEM_SLOTS)
+#define SLOT_SIZE (1u << 20)
+
+/* A port whose front end adds memory piece by piece: rings in one region. */
+static void
+open_slots(struct rig *rig)
+{
+    const struct rig_config c = {
+        .protocol = SLOTS_PROTOCOL,
+        .n_pairs = 2,
+        .n_senders = 2,
+        .region_size = 16 << 20,
+    };
+
+    rig_create(rig, "p", &c);
+    rig_connect(rig);
+    CHECK_EQ(fe_get_u64(&rig->fe, FE_GET_MAX_MEM_SLOTS), 509);
+}
+
+/* Adds region number 'n' to the front end's, and tells the port. */
+static struct fe_region *
+add_slot(struct rig *rig, unsigned int n)
+{
+    struct fe_region *r;
+
+    r = fe_add_region(&rig->fe, 0x100000000 - n * 2 * SLOT_SIZE, SLOT_SIZE,
+                      0x660000000000 + n * 3 * SLOT_SIZE);
+    CHECK_EQ(fe_send_mem_reg(&rig->fe, FE_ADD_MEM_REG, r), 0);
+    return r;
+}
+
+/* A frame passes from the guest in memory at 'addr'. */
+static void
+check_memory(struct rig *rig, uint64_t addr)
+{
+    static uint64_t seed;
+    uint8_t frame[1024];
+    uint16_t head;
+    uint32_t len;
+
+    CHECK(rig_guest_send(rig, 0, addr, 700, ++seed));
+    CHECK_EQ(rig_switch_recv(rig, 0, frame, sizeof frame, NULL), 700);
+    CHECK_PATTERN(frame, 700, seed);
+    CHECK(fe_vq_used(RIG_TX(rig, 0), &head, &len));
+}
+
+/* Where guest memory is mapped, by us and by the guest: lines of
+ * /proc/self/maps, in a buffer that the caller frees. */
+static char *
+list_maps(void)
+{
+    FILE *file = fopen("/proc/self/maps", "r");
+    size_t size, line_size = 0;
+    char *maps, *line = NULL;
+    FILE *out = open_memstream(&maps, &size);
+
+    CHECK(file && out);
+    while (getline(&line, &line_size, file) > 0) {
+        if (strstr(line, "memfd")) {
+            fputs(line, out);
+        }
+    }
+    free(line);
+    fclose(file);
+    fclose(out);
+    return maps;
+}
+
+/* True if each line of 'a' is in 'b'. */
+static bool
+all_are_in(const char *a, const char *b)
+{
+    while (*a) {
+        size_t len = strcspn(a, "\n") + 1;
+        char *line = strndup(a, len);
+        bool found = strstr(b, line) != NULL;
+
+        free(line);
+        if (!found) {
+            return false;
+        }
+        a += len;
+    }
+    return true;
+}
+
+/* The whole memory comes that way, and goes again, also under the rings. */
+static void
+test_slots(void)
+{
+    unsigned int n_maps;
+    char *before, *after;
+    struct rig rig;
+    struct fe_region *r;
+
+    open_slots(&rig);
+    rig_disconnect(&rig);
+    test_part("from nothing");
+    CHECK(fe_connect(&rig.fe, rig.path, 5000));
+    fe_negotiate(&rig.fe, rig.c.features, SLOTS_PROTOCOL);
+    CHECK_EQ(rig_info(&rig).n_regions, 0);
+    CHECK_EQ(fe_send_mem_reg(&rig.fe, FE_ADD_MEM_REG, &rig.fe.regions[0]), 0);
+    rig_start(&rig);
+    rig_check_traffic(&rig, 0);
+    n_maps = test_n_maps();
+
+    test_part("more and more");
+    for (unsigned int i = 1; i <= 10; i++) {
+        before = list_maps();
+        r = add_slot(&rig, i);
+        after = list_maps();
+        CHECK(all_are_in(before, after));
+        CHECK(!all_are_in(after, before));
+        free(before);
+        free(after);
+        CHECK_EQ(rig_info(&rig).n_regions, i + 1);
+        check_memory(&rig, r->guest_addr);
+        check_memory(&rig, r->guest_addr + SLOT_SIZE - 712);
+        rig_check_traffic(&rig, 0);
+    }
+    CHECK_EQ(rig_all_guest_errors(&rig), 0);
+
+    test_part("less and less");
+    for (unsigned int i = 1; i <= 10; i++) {
+        CHECK_EQ(fe_send_mem_reg(&rig.fe, FE_REM_MEM_REG,
+                                 &rig.fe.regions[i]), 0);
+        CHECK_EQ(rig_info(&rig).n_regions, 11 - i);
+        rig_check_traffic(&rig, 0);
+        if (i < 10) {
+            check_memory(&rig, rig.fe.regions[10].guest_addr);
+        }
+    }
+    CHECK_EQ(rig_all_guest_errors(&rig), 0);
+    WAIT_FOR(test_n_maps() == n_maps + 10);     /* The guest's own. */
+
+    test_part("a buffer where memory was");
+    CHECK(rig_guest_send(&rig, 0, rig.fe.regions[10].guest_addr, 100, 1));
+    CHECK_EQ(vhost_rxq_peek(rig.rxqs[0], rig_burst(), 1), 0);
+    CHECK_EQ(rig_counter(&rig, 1, VHOST_C_BAD_ADDRESS), 1);
+    rig_close(&rig);
+}
+
+/* Memory with a ring in it goes: that ring stops, others do not; and goes on
+ * where it was when the memory comes back, perhaps at another place. */
+static void
+test_slots_under_rings(void)
+{
+    struct rig rig;
+    struct fe_region *r;
+
+    open_slots(&rig);
+    r = add_slot(&rig, 1);
+    for (unsigned int i = 2; i < 4; i++) {
+        fe_vq_destroy(&rig.vqs[i]);
+        fe_vq_init(&rig.vqs[i], &rig.fe, i, 256, 1);
+    }
+    rig_start(&rig);
+    for (unsigned int i = 0; i < 10; i++) {
+        rig_check_traffic(&rig, 0);
+        rig_check_traffic(&rig, 1);
+        CHECK_EQ(fe_send_mem_reg(&rig.fe, FE_REM_MEM_REG, r), 0);
+        CHECK(!vhost_port_vring_enabled(rig.port, 2));
+        CHECK(!vhost_port_vring_enabled(rig.port, 3));
+        CHECK(vhost_port_vring_enabled(rig.port, 0));
+        CHECK_HAS(rig_info(&rig).error, "outside the new guest memory");
+        CHECK_EQ(vhost_rxq_peek(rig.rxqs[1], rig_burst(), 32), 0);
+        rig_check_traffic(&rig, 0);
+        CHECK_EQ(fe_send_mem_reg(&rig.fe, FE_ADD_MEM_REG, r), 0);
+        CHECK(vhost_port_vring_enabled(rig.port, 3));
+    }
+    rig_check_traffic(&rig, 1);
+
+    test_part("all of it");
+    CHECK_EQ(fe_send_mem_reg(&rig.fe, FE_REM_MEM_REG, r), 0);
+    CHECK_EQ(fe_send_mem_reg(&rig.fe, FE_REM_MEM_REG, &rig.fe.regions[0]), 0);
+    CHECK_EQ(rig_info(&rig).n_regions, 0);
+    CHECK_EQ(vhost_rxq_peek(rig.rxqs[0], rig_burst(), 32), 0);
+    CHECK_EQ(fe_send_mem_table(&rig.fe), 0);
+    rig_check_traffic(&rig, 0);
+    rig_check_traffic(&rig, 1);
+    CHECK_EQ(rig_all_guest_errors(&rig), 0);
+    rig_close(&rig);
+}
+
+/* Number of descriptors once nothing changes any more. */
+static unsigned int
+settled_fds(struct rig *rig)
+{
+    unsigned int n, before;
+
+    fe_sync(&rig->fe);
+    n = test_n_fds();
+    do {
+        before = n;
+        test_sleep_us(100000);
+        n = test_n_fds();
+    } while (n != before);
+    return n;
+}
+
+/* As many slots as were promised, and not one more. */
+static void
+test_slots_limit(void)
+{
+    struct fe_mem_reg reg = { .padding = 0 };
+    struct rig rig;
+    unsigned int n_fds;
+    uint64_t addr;
+    int fd;
+
+    fd = fe_memfd(600 * FE_PAGE, 0);
+    open_slots(&rig);
+    rig_start(&rig);
+    n_fds = settled_fds(&rig);
+    for (unsigned int i = 1; i <= 509; i++) {
+        /* Neither sorted, nor adjacent. */
+        unsigned int place = i * 7 % 509;
+
+        reg.region.guest_addr = 0x100000000 + place * 2 * FE_PAGE;
+        reg.region.user_addr = 0x660000000000 - place * 2 * FE_PAGE;
+        reg.region.size = FE_PAGE;
+        reg.region.offset = i * FE_PAGE;
+        CHECK_EQ(!fe_ask_fds(&rig.fe, FE_ADD_MEM_REG, &reg, sizeof reg, &fd,
+                             1), i < 509);
+    }
+    CHECK_EQ(rig_info(&rig).n_regions, 509);
+    CHECK_HAS(rig_info(&rig).error, "more than 509");
+    rig_check_traffic(&rig, 0);
+    for (unsigned int i = 1; i < 509; i++) {
+        unsigned int place = i * 7 % 509;
+
+        /* The offset is of no concern. */
+        reg.region.guest_addr = 0x100000000 + place * 2 * FE_PAGE;
+        reg.region.user_addr = 0x660000000000 - place * 2 * FE_PAGE;
+        reg.region.offset = 0;
+        CHECK_EQ(fe_ask(&rig.fe, FE_REM_MEM_REG, &reg, sizeof reg), 0);
+    }
+    CHECK_EQ(rig_info(&rig).n_regions, 1);
+    CHECK_EQ(settled_fds(&rig), n_fds);
+    rig_check_traffic(&rig, 0);
+
+    /* A buffer in many of them. */
+    for (unsigned int i = 0; i < 100; i++) {
+        reg.region.guest_addr = 0x100000000 + i * FE_PAGE;
+        reg.region.user_addr = 0x660000000000 + i * FE_PAGE;
+        reg.region.offset = (599 - i) * FE_PAGE;
+        CHECK_EQ(fe_ask_fds(&rig.fe, FE_ADD_MEM_REG, &reg, sizeof reg, &fd,
+                            1), 0);
+    }
+    for (unsigned int i = 0; i < 100; i++) {
+        addr = 0x100000000 + i * FE_PAGE;
+        fe_add_region_fd(&rig.fe, addr, FE_PAGE, 0x660000000000 + i * FE_PAGE,
+                         dup(fd), (599 - i) * FE_PAGE);
+        if (i % 10 == 9) {
+            check_memory(&rig, addr - 300);
+            rig.fe.n_regions -= 10;
+            for (unsigned int k = 0; k < 10; k++) {
+                struct fe_region *r = &rig.fe.regions[rig.fe.n_regions + k];
+
+                munmap(r->map, r->size);
+                close(r->fd);
+            }
+        }
+    }
+    CHECK_EQ(rig_all_guest_errors(&rig), 0);
+    close(fd);
+    rig_close(&rig);
+}
+
+/* Malformed ones are refused without a trace; 'good' would be taken. */
+static void
+test_slots_bad(void)
+{
+    struct fe_mem_reg good = {
+        .region = { 0x100000000, SLOT_SIZE, 0x660000000000, 0 },
+    };
+    struct fe_mem_reg bad;
+    unsigned int n_fds, n_maps;
+    uint8_t payload[64];
+    int fd, pipes[2], fds[2];
+    struct rig rig;
+
+    fd = fe_memfd(SLOT_SIZE, 0);
+    CHECK_EQ(pipe(pipes), 0);
+    fds[0] = fds[1] = fd;
+    open_slots(&rig);
+    rig_start(&rig);
+    n_fds = settled_fds(&rig);
+    n_maps = test_n_maps();
+#define ADD_REFUSED(REG, FD)                                            \
+    CHECK_NE(fe_ask_fds(&rig.fe, FE_ADD_MEM_REG, &REG, sizeof REG,      \
+                        &(FD), 1), 0);                                  \
+    CHECK_EQ(rig_info(&rig).n_regions, 1)
+#define REM_REFUSED(REG)                                                \
+    CHECK_NE(fe_ask(&rig.fe, FE_REM_MEM_REG, &REG, sizeof REG), 0);     \
+    CHECK_EQ(rig_info(&rig).n_regions, 1)
+
+    test_part("bounds");
+    bad = good;
+    bad.region.size = 0;
+    ADD_REFUSED(bad, fd);
+    bad = good;
+    bad.region.size++;
+    ADD_REFUSED(bad, fd);
+    bad = good;
+    bad.region.offset = 1;
+    ADD_REFUSED(bad, fd);
+    bad = good;
+    bad.region.offset = UINT64_MAX - 5;
+    ADD_REFUSED(bad, fd);
+    bad = good;
+    bad.region.guest_addr = UINT64_MAX - 5;
+    ADD_REFUSED(bad, fd);
+    bad = good;
+    bad.region.user_addr = UINT64_MAX - 5;
+    ADD_REFUSED(bad, fd);
+
+    test_part("overlaps");
+    bad = good;
+    bad.region.guest_addr = rig.fe.regions[0].guest_addr - SLOT_SIZE + 1;
+    ADD_REFUSED(bad, fd);
+    bad = good;
+    bad.region.user_addr = (rig.fe.regions[0].user_addr
+                            + rig.fe.regions[0].size - 1);
+    ADD_REFUSED(bad, fd);
+
+    test_part("not memory");
+    ADD_REFUSED(good, pipes[0]);
+    ADD_REFUSED(good, rig.vqs[0].call_fd);
+
+    test_part("removing what is not there");
+    REM_REFUSED(good);
+    memset(&bad, 0, sizeof bad);
+    REM_REFUSED(bad);
+    bad.region.guest_addr = rig.fe.regions[0].guest_addr;
+    bad.region.user_addr = rig.fe.regions[0].user_addr;
+    bad.region.size = rig.fe.regions[0].size - 1;
+    REM_REFUSED(bad);
+    bad.region.size++;
+    bad.region.user_addr++;
+    REM_REFUSED(bad);
+    bad.region.user_addr--;
+    bad.region.guest_addr++;
+    REM_REFUSED(bad);
+
+    test_part("a descriptor to remove");
+    CHECK_EQ(fe_ask_fds(&rig.fe, FE_ADD_MEM_REG, &good, sizeof good, &fd, 1),
+             0);
+    CHECK_EQ(fe_ask_fds(&rig.fe, FE_REM_MEM_REG, &good, sizeof good, &fd, 1),
+             0);
+    CHECK_NE(fe_ask_fds(&rig.fe, FE_REM_MEM_REG, &good, sizeof good,
+                        &pipes[1], 1), 0);
+
+    CHECK_EQ(settled_fds(&rig), n_fds);
+    WAIT_FOR(test_n_maps() == n_maps);
+    rig_check_traffic(&rig, 0);
+    CHECK_EQ(rig_all_guest_errors(&rig), 0);
+
+    test_part("form");
+    memset(payload, 0, sizeof payload);
+    memcpy(payload, &good, sizeof good);
+    for (unsigned int i = 0; i < 12; i++) {
+        static const struct {
+            uint32_t request;
+            size_t size;
+            unsigned int n_fds;
+        } forms[12] = {
+            { FE_ADD_MEM_REG, 40, 0 }, { FE_ADD_MEM_REG, 40, 2 },
+            { FE_ADD_MEM_REG, 0, 0 }, { FE_ADD_MEM_REG, 32, 1 },
+            { FE_ADD_MEM_REG, 39, 1 }, { FE_ADD_MEM_REG, 41, 1 },
+            { FE_REM_MEM_REG, 40, 2 }, { FE_REM_MEM_REG, 0, 0 },
+            { FE_REM_MEM_REG, 39, 0 }, { FE_REM_MEM_REG, 41, 0 },
+            { FE_GET_MAX_MEM_SLOTS, 8, 0 }, { FE_GET_MAX_MEM_SLOTS, 0, 1 },
+        };
+
+        test_part("form %u", i);
+        CHECK(fe_send_fds(&rig.fe, forms[i].request, FE_NEED_REPLY, payload,
+                          forms[i].size, fds, forms[i].n_fds));
+        CHECK(fe_closed(&rig.fe, 5000));
+        fe_hang_up(&rig.fe);
+        rig_connect(&rig);
+    }
+    rig_start(&rig);
+    CHECK_EQ(settled_fds(&rig), n_fds);
+    rig_check_traffic(&rig, 0);
+    close(fd);
+    close(pipes[0]);
+    close(pipes[1]);
+    rig_close(&rig);
+}
+
+/* Connections that end in the midst of it. */
+static void
+test_slots_hang_up(void)
+{
+    struct fe_mem_reg reg = {
+        .region = { 0x100000000, SLOT_SIZE, 0x660000000000, 0 },
+    };
+    unsigned int n_maps;
+    struct rig rig;
+    int fd;
+
+    fd = fe_memfd(SLOT_SIZE, 0);
+    open_slots(&rig);
+    rig_start(&rig);
+    rig_check_traffic(&rig, 0);
+    n_maps = test_n_maps();
+    for (unsigned int i = 0; i < 30; i++) {
+        CHECK(fe_send_fds(&rig.fe, FE_ADD_MEM_REG, 0, &reg, sizeof reg, &fd,
+                          1));
+        CHECK(fe_send(&rig.fe, FE_REM_MEM_REG, 0, &reg,
+                      sizeof reg / (1 + i % 2)));
+        rig_disconnect(&rig);
+        rig_connect(&rig);
+        rig_start(&rig);
+    }
+    rig_check_traffic(&rig, 0);
+    WAIT_FOR(test_n_maps() == n_maps);
+    close(fd);
+    rig_close(&rig);
+}
+
 static const struct test_case cases[] = {
     { "offer-changes", test_offer_changes, 0 },
     { "offered-pairs", test_offered_pairs, 0 },
     { "tolerated", test_tolerated, 0 },
+    { "slots-limit", test_slots_limit, 60 },
+    { "slots-bad", test_slots_bad, 0 },
+    { "slots-hang-up", test_slots_hang_up, 60 },
 };
 
 static const struct test_case ring_cases[] = {
     { "ring-reset", test_ring_reset, 60 },
     { "ring-reset-forgets", test_ring_reset_forgets, 0 },
     { "ring-reset-mends", test_ring_reset_mends, 0 },
+    { "slots", test_slots, 0 },
+    { "slots-under-rings", test_slots_under_rings, 0 },
 };
 
 int

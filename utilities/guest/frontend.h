@@ -49,6 +49,9 @@ enum fe_request {
     FE_NET_SET_MTU = 20,
     FE_SET_BACKEND_REQ_FD = 21,
     FE_IOTLB_MSG = 22,
+    FE_GET_MAX_MEM_SLOTS = 36,
+    FE_ADD_MEM_REG = 37,
+    FE_REM_MEM_REG = 38,
     FE_SET_STATUS = 39,
     FE_GET_STATUS = 40,
 };
@@ -67,6 +70,7 @@ enum fe_request {
 #define FE_P_REPLY_ACK (UINT64_C(1) << 3)
 #define FE_P_NET_MTU (UINT64_C(1) << 4)
 #define FE_P_BACKEND_REQ (UINT64_C(1) << 5)
+#define FE_P_MEM_SLOTS (UINT64_C(1) << 15)
 #define FE_P_STATUS (UINT64_C(1) << 16)
 
 /* Virtio features, as masks. */
@@ -123,6 +127,12 @@ struct fe_mem_table {
     struct fe_mem_region regions[16];   /* 8 at most are legal. */
 };
 #define FE_MEM_TABLE_SIZE(N) (8 + (N) * sizeof (struct fe_mem_region))
+
+/* ADD_MEM_REG and REM_MEM_REG. */
+struct fe_mem_reg {
+    uint64_t padding;
+    struct fe_mem_region region;
+};
 
 /* Guest memory. */
 
@@ -263,5 +273,9 @@ void fe_negotiate(struct fe *, uint64_t features, uint64_t protocol);
 
 /* SET_MEM_TABLE with the regions that were added; returns the answer. */
 uint64_t fe_send_mem_table(struct fe *);
+
+/* ADD_MEM_REG or REM_MEM_REG with one of them, alike. */
+uint64_t fe_send_mem_reg(struct fe *, uint32_t request,
+                         const struct fe_region *);
 
 #endif /* guest/frontend.h */

@@ -363,3 +363,14 @@ fe_send_mem_table(struct fe *fe)
     return fe_ask_fds(fe, FE_SET_MEM_TABLE, &table,
                       FE_MEM_TABLE_SIZE(table.n), fds, table.n);
 }
+
+uint64_t
+fe_send_mem_reg(struct fe *fe, uint32_t request, const struct fe_region *r)
+{
+    struct fe_mem_reg reg = {
+        .region = { r->guest_addr, r->size, r->user_addr, r->offset },
+    };
+
+    return fe_ask_fds(fe, request, &reg, sizeof reg, &r->fd,
+                      request == FE_ADD_MEM_REG);
+}
