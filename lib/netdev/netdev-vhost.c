@@ -257,6 +257,10 @@ choose_offer(const struct netdev_vhost *dev, struct vhost_offer *offer)
     if (o->postcopy) {
         offer->protocol_features |= UINT64_C(1) << VHOST_PROTOCOL_F_PAGEFAULT;
     }
+    if (o->extras & VHOST_EXTRA_RESET_DEVICE) {
+        offer->protocol_features
+            |= UINT64_C(1) << VHOST_PROTOCOL_F_RESET_DEVICE;
+    }
     if (o->extras & VHOST_EXTRA_MEM_SLOTS) {
         offer->protocol_features
             |= UINT64_C(1) << VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS;

@@ -46,6 +46,7 @@ static const struct {
 } extras[] = {
     { "csum", VHOST_EXTRA_CSUM },
     { "mem-slots", VHOST_EXTRA_MEM_SLOTS },
+    { "reset-device", VHOST_EXTRA_RESET_DEVICE },
     { "ring-reset", VHOST_EXTRA_RING_RESET },
     { "tso", VHOST_EXTRA_TSO },
 };

@@ -24,6 +24,7 @@ enum vhost_extra {
     VHOST_EXTRA_TSO = 1 << 1,           /* HOST_TSO4, HOST_TSO6, if TSO. */
     VHOST_EXTRA_RING_RESET = 1 << 2,
     VHOST_EXTRA_MEM_SLOTS = 1 << 3,
+    VHOST_EXTRA_RESET_DEVICE = 1 << 4,
 };
 
 struct vhost_options {

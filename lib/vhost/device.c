@@ -955,6 +955,35 @@ vhost_device_reset(struct vhost_port *port)
     }
 }
 
+/* Forgets how 'ring', which is stopped, was set up. */
+static void
+ring_forget(struct vhost_ring *ring)
+{
+    ring->size = 0;
+    ring->base = 0;
+    ring->have_addr = false;
+    atomic_store_explicit(&ring->st.last_avail, 0, memory_order_relaxed);
+}
+
+void
+vhost_device_reset_all(struct vhost_port *port)
+{
+    vhost_device_reset(port);
+    for (unsigned int i = 0; i < port->max_vrings; i++) {
+        struct vhost_ring *ring = port->rings[i];
+
+        if (ring) {
+            ring_forget(ring);
+            free(ring->record);
+            ring->record = NULL;
+        }
+    }
+    port->info.features = 0;
+    port->have_features = false;
+    port->status = 0;
+    vhost_port_changed(port, VHOST_CHANGE_FEATURES);
+}
+
 void
 vhost_device_release(struct vhost_port *port)
 {
@@ -967,11 +996,7 @@ vhost_device_release(struct vhost_port *port)
             close_fd(&ring->errfd);
             free(ring->vr);
             ring->vr = NULL;
-            ring->size = 0;
-            ring->base = 0;
-            ring->have_addr = false;
-            atomic_store_explicit(&ring->st.last_avail, 0,
-                                  memory_order_relaxed);
+            ring_forget(ring);
         }
     }
     vhost_log_release(port);

@@ -281,6 +281,14 @@ set_backend_req_fd(struct vhost_port *port, struct vhost_reply *reply)
 }
 
 static vhost_result
+reset_device(struct vhost_port *port, struct vhost_reply *reply)
+{
+    (void) reply;
+    vhost_device_reset_all(port);
+    return NULL;
+}
+
+static vhost_result
 get_max_mem_slots(struct vhost_port *port, struct vhost_reply *reply)
 {
     (void) port;
@@ -389,6 +397,9 @@ static const struct vhost_handler handlers[VHOST_USER_N_REQUESTS] = {
         "SET_BACKEND_REQ_FD", .max_fds = 1, .check = check_one_fd,
         .feature = VHOST_USER_PROTOCOL_F_BACKEND_REQ,
         .execute = set_backend_req_fd },
+    [VHOST_USER_RESET_DEVICE] = {
+        "RESET_DEVICE", .feature = VHOST_USER_PROTOCOL_F_RESET_DEVICE,
+        .stop = stop_all, .execute = reset_device },
     [VHOST_USER_GET_MAX_MEM_SLOTS] = {
         "GET_MAX_MEM_SLOTS",
         .feature = VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,

@@ -51,6 +51,7 @@ const uint64_t vhost_supported_protocol_features =
     | BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ)
     | BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD)
     | BIT(VHOST_USER_PROTOCOL_F_HOST_NOTIFIER)
+    | BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE)
     | BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
     | BIT(VHOST_USER_PROTOCOL_F_STATUS);
 
@@ -559,7 +560,7 @@ vhost_port_get_info(struct vhost_port *port, struct vhost_port_info *info)
     pthread_mutex_lock(&port->mutex);
     *info = port->info;
     info->offer = port->next_offer;
-    info->offer_pending = (info->state >= VHOST_S_CONNECTED
+    info->offer_pending = (info->n_connects != info->n_disconnects
                            && !offers_are_equal(&port->offer,
                                                 &port->next_offer));
     pthread_mutex_unlock(&port->mutex);

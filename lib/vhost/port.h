@@ -298,6 +298,11 @@ void vhost_device_set_mem(struct vhost_port *, struct vhost_mem *mem);
  * closed. */
 void vhost_device_reset(struct vhost_port *);
 
+/* The same, and forgets how the rings were set up and the features: the device
+ * is as it was when the front end came, but for memory, call and error
+ * descriptors, which are the front end's.  For RESET_DEVICE. */
+void vhost_device_reset_all(struct vhost_port *);
+
 /* Forgets all that a connection has built up.  All gates must be closed. */
 void vhost_device_release(struct vhost_port *);
 

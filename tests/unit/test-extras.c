@@ -698,6 +698,70 @@ test_slots_hang_up(void)
     rig_close(&rig);
 }
 
+/* RESET_DEVICE. */
+
+/* All rings stop, and everything has to be set up again but memory and call
+ * and error descriptors. */
+static void
+test_reset_device(void)
+{
+    const struct rig_config c = {
+        .protocol = RIG_PROTOCOL | FE_P_RESET_DEVICE,
+        .n_pairs = 2,
+        .n_senders = 2,
+    };
+    struct rig rig;
+
+    rig_open(&rig, "p", &c);
+    for (unsigned int i = 0; i < 10; i++) {
+        test_part("reset %u", i);
+        rig_check_traffic(&rig, 0);
+        rig_check_traffic(&rig, 1);
+        rig_post(&rig, 1, 3, 2048);
+        CHECK_EQ(fe_ask(&rig.fe, FE_RESET_DEVICE, NULL, 0), 0);
+        CHECK_EQ(rig_info(&rig).state, VHOST_S_CONNECTED);
+        CHECK_EQ(rig_info(&rig).features, 0);
+        CHECK_EQ(rig_info(&rig).n_regions, 1);
+        for (unsigned int k = 0; k < 4; k++) {
+            CHECK(!rig_vring(&rig, k).started);
+            CHECK(!rig_vring(&rig, k).enabled);
+            CHECK(rig_vring(&rig, k).has_call);
+            CHECK_EQ(rig_vring(&rig, k).size, 0);
+        }
+        CHECK_EQ(vhost_rxq_peek(rig.rxqs[0], rig_burst(), 32), 0);
+        CHECK(!rig_switch_send(&rig, 1, 100, 1, NULL));
+        CHECK_NE(fe_vq_send_addr(&rig.vqs[0]), 0);
+
+        fe_accept_offer(&rig.fe, rig.c.features, rig.c.protocol);
+        for (unsigned int k = 0; k < 4; k++) {
+            fe_vq_reset(&rig.vqs[k]);
+        }
+        rig_start(&rig);
+    }
+    rig_check_traffic(&rig, 0);
+    rig_check_traffic(&rig, 1);
+    CHECK_EQ(rig_all_guest_errors(&rig), 0);
+
+    test_part("twice, and before anything is set up");
+    CHECK_EQ(fe_ask(&rig.fe, FE_RESET_DEVICE, NULL, 0), 0);
+    CHECK_EQ(fe_ask(&rig.fe, FE_RESET_DEVICE, NULL, 0), 0);
+    rig_disconnect(&rig);
+    CHECK(fe_connect(&rig.fe, rig.path, 5000));
+    fe_ask_offer(&rig.fe);
+    CHECK(fe_send(&rig.fe, FE_SET_PROTOCOL_FEATURES, 0, &rig.c.protocol, 8));
+    CHECK_EQ(fe_ask(&rig.fe, FE_RESET_DEVICE, NULL, 0), 0);
+
+    test_part("form");
+    CHECK(fe_send(&rig.fe, FE_RESET_DEVICE, 0, &c, 8));
+    CHECK(fe_closed(&rig.fe, 5000));
+    fe_hang_up(&rig.fe);
+    rig_connect(&rig);
+    CHECK(fe_send_fds(&rig.fe, FE_RESET_DEVICE, 0, NULL, 0,
+                      (int[]) { STDIN_FILENO }, 1));
+    CHECK(fe_closed(&rig.fe, 5000));
+    rig_close(&rig);
+}
+
 static const struct test_case cases[] = {
     { "offer-changes", test_offer_changes, 0 },
     { "offered-pairs", test_offered_pairs, 0 },
@@ -713,6 +777,7 @@ static const struct test_case ring_cases[] = {
     { "ring-reset-mends", test_ring_reset_mends, 0 },
     { "slots", test_slots, 0 },
     { "slots-under-rings", test_slots_under_rings, 0 },
+    { "reset-device", test_reset_device, 0 },
 };
 
 int
