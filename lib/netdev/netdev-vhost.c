@@ -139,6 +139,7 @@ construct(struct netdev_vhost *dev, enum vhost_role role)
     dev->mtu = dev->requested_mtu = ETH_PAYLOAD_MAX;
     dev->max_frame = dev->mtu + MTU_OVERHEAD;
     dev->requested_n_txq = 1;
+    dev->foreseen_pairs = 1;
     dev->numa = default_numa();
     dev->request_due = dev->repeat_due = LLONG_MAX;
     dev->last_request = LLONG_MIN / 2;
@@ -397,7 +398,7 @@ note_ignored(struct netdev_vhost *dev, const struct smap *args)
     for (size_t i = 0; i < smap_count(args); i++) {
         const char *key = nodes[i]->key;
 
-        if (strcmp(key, "tx-retries-max")
+        if (strcmp(key, "tx-retries-max") && strcmp(key, "n_rxq")
             && !netdev_vhost_option_is_known(key)
             && (dev->role != VHOST_CLIENT
                 || strcmp(key, "vhost-server-path"))) {
@@ -443,6 +444,26 @@ set_retries(struct netdev_vhost *dev, const struct smap *args)
     if (n != old) {
         atomic_store_relaxed(&dev->tx_retries_max, n);
         VLOG_INFO("%s: transmit retries limited to %d", dev->up.name, n);
+    }
+}
+
+/* Takes over the number of queues that are kept ready before any guest asks
+ * for them.  More than there are needs one reconfiguration, now. */
+static void
+set_n_rxq(struct netdev_vhost *dev, const struct smap *args)
+    OVS_REQUIRES(dev->mutex)
+{
+    const char *s = smap_get(args, "n_rxq");
+    int n = 1;
+
+    if (s && (!str_to_int(s, 10, &n) || n < 1 || n > VHOST_MAX_QUEUE_PAIRS)) {
+        VLOG_WARN("%s: n_rxq is 1 instead of %s: it may be 1 to %d",
+                  dev->up.name, s, VHOST_MAX_QUEUE_PAIRS);
+        n = 1;
+    }
+    dev->foreseen_pairs = n;
+    if (dev->reconfigured && n > dev->up.n_rxq) {
+        netdev_request_reconfigure(&dev->up);
     }
 }
 
@@ -557,6 +578,7 @@ netdev_vhost_set_config(struct netdev *netdev, const struct smap *args,
     note_config_error(dev, join_reasons(reason, bad_options));
     if (!error) {
         set_retries(dev, args);
+        set_n_rxq(dev, args);
         note_ignored(dev, args);
     } else {
         /* The bridge warns of it, without the reason. */
@@ -576,7 +598,7 @@ netdev_vhost_get_config(const struct netdev *netdev, struct smap *args)
 
     ovs_mutex_lock(&dev->mutex);
     smap_add_format(args, "requested_rx_queues", "%u",
-                    MAX(dev->seen_pairs, 1));
+                    MAX(dev->seen_pairs, dev->foreseen_pairs));
     smap_add_format(args, "configured_rx_queues", "%d", netdev->n_rxq);
     smap_add_format(args, "requested_tx_queues", "%d", dev->requested_n_txq);
     smap_add_format(args, "configured_tx_queues", "%d", netdev->n_txq);
@@ -734,7 +756,8 @@ netdev_vhost_reconfigure(struct netdev *netdev)
     }
     if (!error) {
         vhost_port_get_info(dev->port, &info);
-        netdev->n_rxq = MAX(netdev->n_rxq, MAX(info.n_queue_pairs, 1));
+        netdev->n_rxq = MAX(netdev->n_rxq, info.n_queue_pairs);
+        netdev->n_rxq = MAX(netdev->n_rxq, dev->foreseen_pairs);
         netdev->n_rxq = MIN(netdev->n_rxq, VHOST_MAX_QUEUE_PAIRS);
         dev->seen_pairs = netdev->n_rxq;
         if (info.numa >= 0) {

@@ -212,6 +212,7 @@ struct netdev_vhost {
 
     /* When to ask for a reconfiguration, in ms as from time_msec(). */
     unsigned int seen_pairs;    /* At the last change. */
+    unsigned int foreseen_pairs;    /* options:n_rxq, at least 1. */
     long long int last_request;
     long long int request_due;  /* LLONG_MAX: no need. */
     long long int repeat_due;   /* When to announce the last change once more,
