@@ -58,6 +58,7 @@ TESTSUITE_AT = \
 	tests/sessions.at \
 	tests/packed.at \
 	tests/crash.at \
+	tests/qemu.at \
 	tests/bench.at \
 	tests/offloads.at \
 	tests/masks.at \
@@ -68,6 +69,11 @@ EXTRA_DIST += \
 	tests/README.md \
 	tests/atlocal.in \
 	tests/check-bench.py \
+	tests/qemu-life.py \
+	tests/qemu_life/__init__.py \
+	tests/qemu_life/cases.py \
+	tests/qemu_life/life.py \
+	tests/qemu_life/traffic.py \
 	tests/recordings/README.md \
 	tests/recordings/parrot.py \
 	tests/recordings/qemu-10.0.jsonl \
