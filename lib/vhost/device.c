@@ -974,8 +974,7 @@ vhost_device_reset_all(struct vhost_port *port)
 
         if (ring) {
             ring_forget(ring);
-            free(ring->record);
-            ring->record = NULL;
+            ring_forget_record(ring);
         }
     }
     port->info.features = 0;
