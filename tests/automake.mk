@@ -18,6 +18,7 @@ unit_tests = \
 	tests/unit/test-notifier \
 	tests/unit/test-packed \
 	tests/unit/test-peers \
+	tests/unit/test-postcopy \
 	tests/unit/test-protocol \
 	tests/unit/test-record \
 	tests/unit/test-ring \

@@ -29,6 +29,8 @@ vhost_sources = \
 	lib/vhost/notify.h \
 	lib/vhost/port.c \
 	lib/vhost/port.h \
+	lib/vhost/postcopy.c \
+	lib/vhost/postcopy.h \
 	lib/vhost/record-dir.c \
 	lib/vhost/record-file.c \
 	lib/vhost/record-file.h \

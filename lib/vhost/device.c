@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "notify.h"
+#include "postcopy.h"
 #include "record-file.h"
 
 /* Bursts that are thrown away from a disabled ring before other ports get
@@ -603,11 +604,14 @@ static void
 ring_describe(struct vhost_ring *ring)
 {
     struct vhost_port *port = ring->port;
+    struct vhost_postcopy *postcopy = vhost_postcopy_active(port);
     struct vhost_vring *vr = ring->vr;
 
     ring->vr = NULL;
+    ring->waits = false;
     if (!ring->started || !ring->size || !ring->have_addr || !port->mem
-        || !port->have_features || waits_for_log(port) || port->closing) {
+        || !port->have_features || waits_for_log(port) || port->closing
+        || vhost_postcopy_is_asking(port)) {
         free(vr);
         return;
     }
@@ -624,7 +628,7 @@ ring_describe(struct vhost_ring *ring)
         .mask = ring->size - 1,
         .packed = is_packed(port),
         .in_order = has_feature(port, VIRTIO_F_IN_ORDER),
-        .simple = true,
+        .simple = !postcopy,
         .mergeable = has_feature(port, VIRTIO_NET_F_MRG_RXBUF),
         .event_idx = has_feature(port, VIRTIO_RING_F_EVENT_IDX),
         .indirect = has_feature(port, VIRTIO_RING_F_INDIRECT_DESC),
@@ -636,6 +640,7 @@ ring_describe(struct vhost_ring *ring)
         .call = ring->enabled ? &ring->call : NULL,
         .features = port->info.features,
         .mem = port->mem,
+        .postcopy = postcopy,
         .port = port,
     };
     ring->st.hit = NULL;
@@ -643,6 +648,11 @@ ring_describe(struct vhost_ring *ring)
         /* The memory map changed and its memory is not there any more. */
         vhost_port_set_error(port, VHOST_LOG_WARN, "vring %u is outside the "
                              "new guest memory", ring->idx);
+        free(vr);
+        return;
+    }
+    if (postcopy && !vhost_postcopy_has_ring(postcopy, vr)) {
+        ring->waits = true;
         free(vr);
         return;
     }
@@ -817,7 +827,9 @@ device_numa(const struct vhost_port *port)
                                 : (uint8_t *) vr->desc);
 
             if (p >= r->host && (uint64_t) (p - r->host) < r->size) {
-                return r->mapping->numa;
+                int numa = r->mapping->numa;
+
+                return numa >= 0 ? numa : port->info.numa;
             }
         }
     }
@@ -904,6 +916,33 @@ vhost_device_publish(struct vhost_port *port)
         publish_senders(port);
     }
     publish_info(port);
+}
+
+bool
+vhost_device_pages_came(struct vhost_port *port)
+{
+    struct vhost_postcopy *postcopy = vhost_postcopy_active(port);
+    bool ready = false, waits = false;
+
+    for (unsigned int i = 0; postcopy && i < port->max_vrings; i++) {
+        struct vhost_ring *ring = port->rings[i];
+        struct vhost_vring vr;
+
+        if (ring && ring->waits) {
+            vr = (struct vhost_vring) {
+                .size = ring->size,
+                .packed = is_packed(port),
+                .mem = port->mem,
+            };
+            waits = true;
+            ready = ready || (translate_ring(ring, port->mem, &vr)
+                              && vhost_postcopy_has_ring(postcopy, &vr));
+        }
+    }
+    if (postcopy && !waits) {
+        vhost_postcopy_no_rings_wait(postcopy);
+    }
+    return ready;
 }
 
 /* What the guest did wrong, in the words of the log. */

@@ -8,10 +8,18 @@
  */
 
 #include "messages.h"
+#include "postcopy.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+/* The acknowledgement that postcopy needs has the same number. */
+static bool
+is_ack(const struct vhost_message *msg)
+{
+    return msg->header.size == sizeof msg->payload.u64 && !msg->n_fds;
+}
 
 bool
 vhost_mem_table_check(const struct vhost_message *msg)
@@ -19,12 +27,13 @@ vhost_mem_table_check(const struct vhost_message *msg)
     const struct vhost_wire_mem_table *t = &msg->payload.mem;
     uint32_t size = msg->header.size;
 
-    return (size >= offsetof(struct vhost_wire_mem_table, regions)
-            && t->n_regions >= 1
-            && t->n_regions <= VHOST_WIRE_MAX_REGIONS
-            && size == (offsetof(struct vhost_wire_mem_table, regions)
-                        + t->n_regions * sizeof t->regions[0])
-            && msg->n_fds == t->n_regions);
+    return is_ack(msg)
+           || (size >= offsetof(struct vhost_wire_mem_table, regions)
+               && t->n_regions >= 1
+               && t->n_regions <= VHOST_WIRE_MAX_REGIONS
+               && size == (offsetof(struct vhost_wire_mem_table, regions)
+                           + t->n_regions * sizeof t->regions[0])
+               && msg->n_fds == t->n_regions);
 }
 
 bool
@@ -43,6 +52,7 @@ struct mem_job {
     struct vhost_wire_mem_table table;
     int fds[VHOST_WIRE_MAX_REGIONS];
     struct vhost_mem *old, *new;
+    bool untouched;             /* Its pages are not there yet. */
     char *error;
 };
 
@@ -63,7 +73,7 @@ mem_job_work(struct vhost_job *job_)
     default:
         job->new = vhost_mem_create(job->table.regions, job->fds,
                                     job->table.n_regions, job->old,
-                                    &job->error);
+                                    job->untouched, &job->error);
         break;
     }
     vhost_mem_unref(job->old);
@@ -109,8 +119,13 @@ vhost_mem_table_prepare(struct vhost_port *port)
 {
     const struct vhost_message *msg = &port->msg;
     bool poisoned = port->mem && atomic_load(&port->mem->poisoned);
-    struct mem_job *job = calloc(1, sizeof *job);
+    struct mem_job *job;
 
+    if (is_ack(&port->msg)) {
+        vhost_postcopy_ack_prepare(port);
+        return;
+    }
+    job = vhost_postcopy_is_asking(port) ? NULL : calloc(1, sizeof *job);
     if (!job) {
         vhost_session_prepared(port);   /* Without a map: the error. */
         return;
@@ -134,6 +149,7 @@ vhost_mem_table_prepare(struct vhost_port *port)
     if (!poisoned || job->request != VHOST_USER_SET_MEM_TABLE) {
         job->old = vhost_mem_ref(port->mem);
     }
+    job->untouched = vhost_postcopy_is_listening(port);
     job->job.work = mem_job_work;
     job->job.done = mem_job_done;
     port->mem_job = &job->job;
@@ -149,12 +165,19 @@ vhost_mem_table_stop(const struct vhost_port *port)
 vhost_result
 vhost_mem_table_set(struct vhost_port *port, struct vhost_reply *reply)
 {
-    (void) reply;
+    if (is_ack(&port->msg)) {
+        return vhost_postcopy_ack(port);
+    }
     if (!port->new_mem) {
-        return port->mem_error ? port->mem_error : "out of memory";
+        return (port->mem_error ? port->mem_error
+                : vhost_postcopy_is_asking(port) ? "the one before has not "
+                "been acknowledged" : "out of memory");
     }
     vhost_device_set_mem(port, port->new_mem);
     port->new_mem = NULL;
+    if (vhost_postcopy_is_listening(port)) {
+        vhost_postcopy_ask(port, reply);
+    }
     return NULL;
 }
 

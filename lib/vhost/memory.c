@@ -167,7 +167,8 @@ check_file(int fd, const struct vhost_wire_region *r, unsigned int i,
 
 static char *
 map_region(int fd, const struct vhost_wire_region *r, unsigned int i,
-           const struct vhost_mem *old, struct vhost_mapping **mappingp)
+           const struct vhost_mem *old, bool untouched,
+           struct vhost_mapping **mappingp)
 {
     struct vhost_mapping *m;
     struct stat st;
@@ -218,7 +219,7 @@ map_region(int fd, const struct vhost_wire_region *r, unsigned int i,
     m->dev = st.st_dev;
     m->ino = st.st_ino;
     m->offset = start;
-    m->numa = node_of(addr);
+    m->numa = untouched ? -1 : node_of(addr);
     *mappingp = m;
     return NULL;
 }
@@ -228,6 +229,9 @@ unref_mapping(struct vhost_mapping *m)
 {
     if (atomic_fetch_sub(&m->refs, 1) == 1) {
         munmap(m->addr, m->len);
+        if (m->resident) {
+            munmap((void *) m->resident, vhost_mapping_bitmap_size(m));
+        }
         atomic_fetch_sub(&mapped, m->len);
         free(m);
     }
@@ -253,7 +257,8 @@ region_init(struct vhost_region *r, const struct vhost_wire_region *wire)
 
 struct vhost_mem *
 vhost_mem_create(const struct vhost_wire_region wire[], const int fds[],
-                 unsigned int n, const struct vhost_mem *old, char **errorp)
+                 unsigned int n, const struct vhost_mem *old, bool untouched,
+                 char **errorp)
 {
     struct vhost_mem *mem = calloc(1, sizeof *mem + n * sizeof *mem->regions);
 
@@ -266,7 +271,8 @@ vhost_mem_create(const struct vhost_wire_region wire[], const int fds[],
     for (unsigned int i = 0; !*errorp && i < n; i++) {
         struct vhost_region *r = &mem->regions[i];
 
-        *errorp = map_region(fds[i], &wire[i], i, old, &r->mapping);
+        *errorp = map_region(fds[i], &wire[i], i, old, untouched,
+                             &r->mapping);
         if (!*errorp) {
             region_init(r, &wire[i]);
             mem->n_regions++;
@@ -339,7 +345,7 @@ vhost_mem_add(const struct vhost_mem *old,
 
     *errorp = check_addition(old, wire);
     if (!*errorp) {
-        *errorp = map_region(fd, wire, old ? old->n_regions : 0, old,
+        *errorp = map_region(fd, wire, old ? old->n_regions : 0, old, false,
                              &mapping);
     }
     if (*errorp) {
@@ -374,6 +380,24 @@ vhost_mem_remove(const struct vhost_mem *old,
     mem = copy_mem(old, r);
     *errorp = mem ? NULL : sentence("out of memory");
     return mem;
+}
+
+void
+vhost_mem_find_nodes(struct vhost_mem *mem)
+{
+    for (unsigned int i = 0; i < mem->n_regions; i++) {
+        struct vhost_mapping *m = mem->regions[i].mapping;
+
+        if (m->numa < 0) {
+            m->numa = node_of(m->addr);
+        }
+    }
+}
+
+size_t
+vhost_mapping_bitmap_size(const struct vhost_mapping *m)
+{
+    return (m->len / m->page_size + 63) / 64 * 8;
 }
 
 struct vhost_mem *

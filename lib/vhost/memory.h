@@ -27,7 +27,12 @@ struct vhost_mapping {
     dev_t dev;
     ino_t ino;
     uint64_t offset;            /* In the file, of 'addr'. */
-    int numa;                   /* Node of the first page, -1: unknown. */
+    _Atomic int numa;           /* Node of the first page, -1: unknown. */
+
+    /* While the guest arrives by postcopy: the pages that are known to be
+     * there, a bit for each; others must not be touched.  NULL: all may be.
+     * See postcopy.h. */
+    _Atomic uint64_t *resident;
 };
 
 struct vhost_region {
@@ -55,15 +60,23 @@ struct vhost_mem {
 bool vhost_mem_is_shared_memory(int fd);
 
 /* Makes a map of the 'n' regions of 'wire', whose memory is in 'fds'.  Regions
- * that 'old' (may be NULL) has too keep their mapping.  May take long: for the
- * worker thread.  Does not close 'fds'.
+ * that 'old' (may be NULL) has too keep their mapping.  With 'untouched' no
+ * page of the memory is touched.  May take long: for the worker thread.  Does
+ * not close 'fds'.
  *
  * Returns the map with one reference, or NULL and stores a sentence, which the
  * caller frees, in '*errorp'. */
 struct vhost_mem *vhost_mem_create(const struct vhost_wire_region wire[],
                                    const int fds[], unsigned int n,
                                    const struct vhost_mem *old,
-                                   char **errorp);
+                                   bool untouched, char **errorp);
+
+/* Finds out on which nodes the regions are, where that is not known because
+ * they were not to be touched.  For the worker thread. */
+void vhost_mem_find_nodes(struct vhost_mem *);
+
+/* Bytes of the bit map 'resident' of a mapping. */
+size_t vhost_mapping_bitmap_size(const struct vhost_mapping *);
 
 /* Makes a map of the regions of 'old' (NULL: none) and one more, 'wire', whose
  * memory is in 'fd'; the same without the region 'wire' of 'old', whose offset

@@ -7,6 +7,7 @@
  */
 
 #include "messages.h"
+#include "postcopy.h"
 
 #include <string.h>
 
@@ -208,10 +209,21 @@ set_vring_err(struct vhost_port *port, struct vhost_reply *reply)
     return set_vring_fd(port, vhost_device_set_vring_err);
 }
 
+static uint64_t
+offered_protocol_features(const struct vhost_port *port)
+{
+    const uint64_t pagefault = (UINT64_C(1)
+                                << VHOST_USER_PROTOCOL_F_PAGEFAULT);
+    uint64_t offered = port->offer.protocol_features;
+
+    return (offered & pagefault && vhost_postcopy_obstacle()
+            ? offered & ~pagefault : offered);
+}
+
 static vhost_result
 get_protocol_features(struct vhost_port *port, struct vhost_reply *reply)
 {
-    reply->payload.u64 = port->offer.protocol_features;
+    reply->payload.u64 = offered_protocol_features(port);
     reply->size = sizeof reply->payload.u64;
     return NULL;
 }
@@ -220,7 +232,7 @@ static vhost_result
 set_protocol_features(struct vhost_port *port, struct vhost_reply *reply)
 {
     (void) reply;
-    if (port->msg.payload.u64 & ~port->offer.protocol_features) {
+    if (port->msg.payload.u64 & ~offered_protocol_features(port)) {
         return "protocol features that were not offered";
     }
     port->info.protocol_features = port->msg.payload.u64;
@@ -397,6 +409,16 @@ static const struct vhost_handler handlers[VHOST_USER_N_REQUESTS] = {
         "SET_BACKEND_REQ_FD", .max_fds = 1, .check = check_one_fd,
         .feature = VHOST_USER_PROTOCOL_F_BACKEND_REQ,
         .execute = set_backend_req_fd },
+    [VHOST_USER_POSTCOPY_ADVISE] = {
+        "POSTCOPY_ADVISE", .feature = VHOST_USER_PROTOCOL_F_PAGEFAULT,
+        .execute = vhost_postcopy_advise },
+    [VHOST_USER_POSTCOPY_LISTEN] = {
+        "POSTCOPY_LISTEN", .feature = VHOST_USER_PROTOCOL_F_PAGEFAULT,
+        .execute = vhost_postcopy_listen },
+    [VHOST_USER_POSTCOPY_END] = {
+        "POSTCOPY_END", .feature = VHOST_USER_PROTOCOL_F_PAGEFAULT,
+        .prepare = vhost_postcopy_end_prepare,
+        .stop = vhost_postcopy_end_stop, .execute = vhost_postcopy_end },
     [VHOST_USER_RESET_DEVICE] = {
         "RESET_DEVICE", .feature = VHOST_USER_PROTOCOL_F_RESET_DEVICE,
         .stop = stop_all, .execute = reset_device },

@@ -21,13 +21,16 @@
 
 #include "port.h"
 
-/* An answer's payload. */
+/* An answer. */
 struct vhost_reply {
     union {
         uint64_t u64;
         struct vhost_wire_vring_state state;
+        struct vhost_wire_mem_table mem;
     } payload;
-    uint32_t size;              /* 0: nothing but an acknowledgement. */
+    uint32_t size;              /* 0: nothing but an acknowledgement, */
+    bool is_empty;              /* unless this says that it has no payload. */
+    int fd;                     /* Goes with it and is closed, -1: none. */
 };
 
 /* What a message is like and what is done with it. */

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "notify.h"
+#include "postcopy.h"
 
 /* Announcements to a port's owner: milliseconds between them in the long run,
  * and how many may come at once after a quiet time, as while a guest starts. */
@@ -51,6 +52,7 @@ const uint64_t vhost_supported_protocol_features =
     | BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ)
     | BIT(VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD)
     | BIT(VHOST_USER_PROTOCOL_F_HOST_NOTIFIER)
+    | BIT(VHOST_USER_PROTOCOL_F_PAGEFAULT)
     | BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE)
     | BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
     | BIT(VHOST_USER_PROTOCOL_F_STATUS);
@@ -161,6 +163,28 @@ wake_up(struct vhost_task *task)
                                           wake_task));
 }
 
+/* Rings whose own pages have come are started. */
+static void
+pages_came(struct vhost_task *task)
+{
+    struct vhost_port *port = VHOST_CONTAINER_OF(task, struct vhost_port,
+                                                 pages_task);
+
+    if (vhost_device_pages_came(port)) {
+        port->republish = true;
+        vhost_port_continue(port);
+    }
+}
+
+static void
+republish(struct vhost_port *port)
+{
+    pthread_mutex_lock(&port->mutex);
+    vhost_device_publish(port);
+    pthread_mutex_unlock(&port->mutex);
+    vhost_port_continue(port);
+}
+
 void
 vhost_port_wake(struct vhost_port *port)
 {
@@ -218,6 +242,7 @@ prepare_to_be_freed(struct vhost_port *port)
     vhost_timer_cancel(&port->drain_timer);
     vhost_timer_cancel(&port->free_timer);
     vhost_task_cancel(port->loop, &port->wake_task);
+    vhost_task_cancel(port->loop, &port->pages_task);
     vhost_task_cancel(port->loop, &port->ops_task);
 }
 
@@ -293,6 +318,11 @@ vhost_port_continue(struct vhost_port *port)
     }
     if (port->stop_wanted) {
         vhost_session_resume(port);
+        return;
+    }
+    if (port->republish) {
+        port->republish = false;
+        vhost_stop_begin(port, 0 /* All senders. */, republish);
         return;
     }
     do {
@@ -373,6 +403,7 @@ init_port(struct vhost_port *port, struct vhost_loop *loop,
     port->ops = config->ops;
     port->aux = config->aux;
     port->sock_fd = port->listen_fd = port->backend_fd = -1;
+    port->reply_fd = -1;
     port->inotify.fd = port->watch = -1;
 
     /* Recursive, so that what changes one item of 'info' can be called both
@@ -385,6 +416,7 @@ init_port(struct vhost_port *port, struct vhost_loop *loop,
     TAILQ_INIT(&port->ops_queue);
     port->ops_task.run = run_ops;
     port->wake_task.run = wake_up;
+    port->pages_task.run = pages_came;
     port->announce_timer.expired = announce;
     port->free_timer.expired = try_to_free;
     port->info.role = config->role;
@@ -563,6 +595,7 @@ vhost_port_get_info(struct vhost_port *port, struct vhost_port_info *info)
     info->offer_pending = (info->n_connects != info->n_disconnects
                            && !offers_are_equal(&port->offer,
                                                 &port->next_offer));
+    vhost_postcopy_get_info(port, info);
     pthread_mutex_unlock(&port->mutex);
 }
 

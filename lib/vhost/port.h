@@ -43,6 +43,7 @@ struct vhost_ring {
     struct vhost_wire_vring_addr addr;
     uint32_t base;              /* SET_VRING_BASE. */
     bool fresh;                 /* Started, but not run yet. */
+    bool waits;                 /* For its own pages (postcopy.h). */
     int kickfd, callfd, errfd;  /* -1: none. */
     bool started;               /* SET_VRING_KICK came. */
     bool enabled;
@@ -158,9 +159,11 @@ struct vhost_port {
     /* Session. */
     struct vhost_message msg;
     bool stop_wanted;           /* It waits for another stop to end. */
-    uint8_t reply[32];          /* An answer for which there was no room in the
-                                 * socket yet. */
+    /* An answer for which there was no room in the socket yet. */
+    uint8_t reply[sizeof(struct vhost_wire_header)
+                  + sizeof(union vhost_wire_payload)];
     size_t reply_len;           /* Its bytes, 0: none. */
+    int reply_fd;               /* That goes with it, -1: none. */
     bool closing;               /* The connection is being torn down. */
     struct vhost_job *mem_job;  /* SET_MEM_TABLE at the worker. */
     struct vhost_mem *new_mem;  /* Its result, */
@@ -168,6 +171,8 @@ struct vhost_port {
     struct vhost_job *log_job;  /* SET_LOG_BASE at the worker, */
     struct vhost_dirty_log *new_log;    /* with its result. */
     int backend_fd;             /* SET_BACKEND_REQ_FD, -1: none. */
+    struct vhost_postcopy *postcopy;    /* Migration to here, or NULL. */
+    struct vhost_job *postcopy_job;     /* The worker's, for a message. */
     uint8_t status;             /* SET_STATUS. */
     bool have_features;
     int64_t stop_tokens;        /* In thousandths; see session.c. */
@@ -186,6 +191,8 @@ struct vhost_port {
     struct vhost_sender *senders;
     struct vhost_stop stop;
     struct vhost_task wake_task;    /* Posted by polling threads. */
+    struct vhost_task pages_task;   /* Posted when a page has come. */
+    bool republish;             /* Rings can run that could not before. */
     int64_t slow_calls_until;   /* The notifier's, see vhost_call. */
     struct vhost_timer drain_timer;
     struct vhost_timer free_timer;
@@ -308,6 +315,9 @@ void vhost_device_release(struct vhost_port *);
 
 /* Makes descriptions of the rings that can run, and opens the gates. */
 void vhost_device_publish(struct vhost_port *);
+
+/* True if some ring that waited for its pages can run now. */
+bool vhost_device_pages_came(struct vhost_port *);
 
 /* Looks for rings that their guest has broken. */
 void vhost_device_check(struct vhost_port *);

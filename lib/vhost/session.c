@@ -12,6 +12,7 @@
  */
 
 #include "messages.h"
+#include "postcopy.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -46,12 +47,40 @@ release_message(struct vhost_port *port)
     port->stop_wanted = false;
 }
 
+/* Forgets the answer that is kept in 'port'. */
+static void
+drop_reply(struct vhost_port *port)
+{
+    port->reply_len = 0;
+    if (port->reply_fd >= 0) {
+        close(port->reply_fd);
+        port->reply_fd = -1;
+    }
+}
+
 /* Sends the answer that is kept in 'port'. */
 static void
 send_kept_reply(struct vhost_port *port)
 {
-    ssize_t n = send(port->sock_fd, port->reply, port->reply_len,
-                     MSG_DONTWAIT | MSG_NOSIGNAL);
+    union {
+        struct cmsghdr align;
+        char buf[CMSG_SPACE(sizeof(int))];
+    } control = { .buf = "" };
+    struct iovec iov = { port->reply, port->reply_len };
+    struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
+    ssize_t n;
+
+    if (port->reply_fd >= 0) {
+        struct cmsghdr *c = &control.align;
+
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &port->reply_fd, sizeof(int));
+        hdr.msg_control = &control;
+        hdr.msg_controllen = sizeof control;
+    }
+    n = sendmsg(port->sock_fd, &hdr, MSG_DONTWAIT | MSG_NOSIGNAL);
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;                 /* It is for the peer to make room. */
@@ -61,7 +90,7 @@ send_kept_reply(struct vhost_port *port)
     if (n != (ssize_t) port->reply_len) {
         vhost_session_end(port, "the front end does not take its answers");
     }
-    port->reply_len = 0;
+    drop_reply(port);
 }
 
 static void
@@ -76,6 +105,7 @@ send_reply(struct vhost_port *port, const struct vhost_reply *reply)
     memcpy(port->reply, &header, sizeof header);
     memcpy(port->reply + sizeof header, &reply->payload, reply->size);
     port->reply_len = sizeof header + reply->size;
+    port->reply_fd = reply->fd;
     send_kept_reply(port);
 }
 
@@ -103,11 +133,11 @@ answer(struct vhost_port *port, vhost_result result, struct vhost_reply *reply)
                              vhost_message_name(port), result);
         reply->size = 0;
     }
-    if (!reply->size && wants_ack(port)) {
+    if (!reply->size && !reply->is_empty && wants_ack(port)) {
         reply->payload.u64 = result != NULL;
         reply->size = sizeof reply->payload.u64;
     }
-    if (reply->size) {
+    if (reply->size || reply->is_empty) {
         send_reply(port, reply);
     }
 }
@@ -165,7 +195,7 @@ static void
 session_execute(struct vhost_port *port)
 {
     const struct vhost_handler *h = vhost_find_handler(port);
-    struct vhost_reply reply = { .size = 0 };
+    struct vhost_reply reply = { .size = 0, .fd = -1 };
     vhost_result result = "not supported";
 
     if (!port->closing) {
@@ -483,6 +513,7 @@ vhost_session_end(struct vhost_port *port, const char *format, ...)
     vhost_timer_cancel(&port->hint);
     vhost_mem_table_cancel(port);
     vhost_log_base_cancel(port);
+    vhost_postcopy_cancel(port);
 
     /* Later, since the caller may be in the midst of something. */
     vhost_task_post(port->loop, &port->ops_task);
@@ -493,8 +524,9 @@ void
 vhost_session_teardown(struct vhost_port *port)
 {
     release_message(port);
-    port->reply_len = 0;
+    drop_reply(port);
     pthread_mutex_lock(&port->mutex);
+    vhost_postcopy_release(port);
     vhost_device_release(port);
     vhost_device_unref_mem(port, port->new_mem);
     port->new_mem = NULL;

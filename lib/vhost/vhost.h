@@ -311,6 +311,13 @@ struct vhost_region_info {
     int numa;                   /* -1: not known. */
 };
 
+/* Postcopy migration of a guest to here. */
+enum vhost_postcopy_state {
+    VHOST_POSTCOPY_NONE,
+    VHOST_POSTCOPY_ADVISED,     /* One may come. */
+    VHOST_POSTCOPY_RUNNING,     /* Pages may be missing. */
+};
+
 struct vhost_port_info {
     enum vhost_role role;
     enum vhost_state state;
@@ -337,6 +344,9 @@ struct vhost_port_info {
     uint64_t n_messages;        /* Received on all connections. */
     uint64_t n_protocol_errors; /* Messages that cost a connection. */
     uint64_t n_stops;           /* Handshakes with the polling threads. */
+    enum vhost_postcopy_state postcopy;
+    uint64_t n_postcopy_pages;  /* That were waited for, of all migrations. */
+    int64_t postcopy_wait_ms;   /* So long for the present one; 0: none. */
 };
 
 /* Takes a snapshot.  Any thread but a polling one. */
@@ -355,6 +365,10 @@ unsigned int vhost_port_get_regions(struct vhost_port *,
 
 /* True if vring 'idx' is started and enabled.  Cheap, any thread. */
 bool vhost_port_vring_enabled(const struct vhost_port *, unsigned int idx);
+
+/* Why PAGEFAULT is not offered, whatever the port's offer, or NULL.  The
+ * answer may change. */
+const char *vhost_postcopy_obstacle(void);
 
 /* Names of bits, e.g. "MRG_RXBUF"; NULL for a bit without a name. */
 const char *vhost_feature_name(unsigned int bit);

@@ -18,6 +18,7 @@
 #include "gate.h"
 #include "memory.h"
 #include "notifier.h"
+#include "postcopy.h"
 #include "ring.h"
 #include "vhost.h"
 
@@ -113,8 +114,9 @@ struct vhost_vring {
     uint8_t hdr_len;            /* Of the virtio-net header in bytes. */
     bool packed;
     bool in_order;
-    bool simple;                /* No vIOMMU and no dirty log: the usual shapes
-                                 * of buffers may be taken on a short way. */
+    bool simple;                /* No vIOMMU, no dirty log, no postcopy: the
+                                 * usual shapes of buffers may be taken on a
+                                 * short way. */
     bool mergeable;
     bool event_idx;
     bool indirect;              /* May be used by the guest. */
@@ -139,6 +141,7 @@ struct vhost_vring {
     bool log_ring;              /* What is written to a split ring itself is
                                  * logged too: the used ring is at */
     uint64_t log_used;          /* this guest-physical address there. */
+    struct vhost_postcopy *postcopy;        /* NULL: all pages are there. */
     struct vhost_crash_record *record;      /* NULL: none needed. */
     struct vhost_port *port;                /* For vring_break() only. */
 };
@@ -179,9 +182,10 @@ vring_count(struct vring_state *st, enum vhost_counter c, uint64_t n)
 void vring_break(struct vhost_vring *, enum vhost_counter, uint64_t v0,
                  uint64_t v1);
 
-/* Finds where the guest's bytes at 'addr' are.  '*len' is how many are wanted
- * and becomes how many of them there are in one piece, > 0.  Returns NULL if
- * 'addr' is nowhere (or, behind a vIOMMU, not known yet). */
+/* Finds where the guest's bytes at 'addr' are.  '*len' is how many are wanted,
+ * > 0, and becomes how many of them there are in one piece.  Returns NULL if
+ * 'addr' is nowhere; if '*len' is 0 then, this may change soon: they are to
+ * come by postcopy. */
 static inline uint8_t *
 vring_translate(const struct vhost_vring *vr, uint64_t addr, uint64_t *len,
                 bool write)
@@ -205,6 +209,11 @@ vring_translate(const struct vhost_vring *vr, uint64_t addr, uint64_t *len,
     offset = addr - r->guest_addr;
     if (*len > r->size - offset) {
         *len = r->size - offset;
+    }
+    if (__builtin_expect(vr->postcopy != NULL, 0)
+        && !vhost_postcopy_have(vr->postcopy, vr->mem, r->host + offset,
+                                len)) {
+        return NULL;
     }
     return r->host + offset;
 }

@@ -26,6 +26,15 @@ vring_walk_error(struct walker *w, enum vhost_counter error, uint64_t v0,
     return WALK_ERROR;
 }
 
+/* Why vring_translate() found nothing for the 'len' bytes at 'addr', having
+ * left 'left' in its '*len'. */
+static enum walk
+not_found(struct walker *w, uint64_t left, uint64_t addr, uint64_t len)
+{
+    return (left ? vring_walk_error(w, VHOST_C_BAD_ADDRESS, addr, len)
+            : WALK_MISS);
+}
+
 enum walk
 vring_walk_buffer(struct walker *w, uint64_t addr, uint64_t len,
                   uint16_t flags)
@@ -48,7 +57,7 @@ vring_walk_buffer(struct walker *w, uint64_t addr, uint64_t len,
         uint8_t *host = vring_translate(w->vr, addr, &piece, w->write);
 
         if (!host) {
-            return vring_walk_error(w, VHOST_C_BAD_ADDRESS, addr, len);
+            return not_found(w, piece, addr, len);
         }
         if (b->n_segs >= VHOST_BURST_SEGS) {
             return WALK_NO_ROOM;
@@ -106,8 +115,7 @@ vring_walk_load(struct walker *w, const struct walk_table *table, uint32_t i,
         const uint8_t *host = vring_translate(w->vr, addr, &piece, false);
 
         if (!host) {
-            return vring_walk_error(w, VHOST_C_BAD_ADDRESS, table->addr,
-                                    table->n * 16);
+            return not_found(w, piece, table->addr, table->n * 16);
         }
         memcpy(dst, host, piece);
         dst += piece;
@@ -290,6 +298,7 @@ vring_walk_peek(struct walker *w)
         break;
 
     case WALK_EMPTY:
+    case WALK_MISS:
     case WALK_ERROR:
         break;
     }
@@ -443,8 +452,8 @@ vring_walk_reserve(struct walker *w, uint32_t len, enum vhost_reserve *why)
         b->n++;
         return true;
     } else {
-        *why = (result == WALK_EMPTY ? VHOST_R_FULL
-                : VHOST_R_OK);  /* Arrays are full. */
+        *why = (result == WALK_NO_ROOM ? VHOST_R_OK /* Arrays are full. */
+                : VHOST_R_FULL);
     }
     return false;
 }

@@ -23,6 +23,7 @@ enum walk {
     WALK_OK,
     WALK_EMPTY,                 /* The guest has made no more available. */
     WALK_NO_ROOM,               /* The burst's arrays are full. */
+    WALK_MISS,                  /* It takes memory that is not there yet. */
     WALK_ERROR,                 /* The guest's; in struct walker. */
 };
 

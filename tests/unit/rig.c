@@ -104,8 +104,8 @@ rig_create(struct rig *rig, const char *name, const struct rig_config *c)
     CHECK(!vhost_port_rxq(rig->port, RIG_MAX_PAIRS));
 }
 
-static void
-make_guest(struct rig *rig)
+void
+rig_make_guest(struct rig *rig)
 {
     for (unsigned int i = 0; i < rig->c.n_regions; i++) {
         uint64_t size = rig->c.region_size;
@@ -131,7 +131,7 @@ rig_connect(struct rig *rig)
     }
     fe_negotiate(&rig->fe, rig->c.features, rig->c.protocol);
     if (!rig->fe.n_regions) {
-        make_guest(rig);
+        rig_make_guest(rig);
     }
     CHECK_EQ(fe_send_mem_table(&rig->fe), 0);
 }

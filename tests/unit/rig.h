@@ -61,6 +61,9 @@ struct rig {
 /* Creates the port only. */
 void rig_create(struct rig *, const char *name, const struct rig_config *);
 
+/* Makes guest memory and rings. */
+void rig_make_guest(struct rig *);
+
 /* Connects and negotiates; makes memory and rings if there are none yet, and
  * sends the memory table. */
 void rig_connect(struct rig *);

@@ -49,6 +49,9 @@ enum fe_request {
     FE_NET_SET_MTU = 20,
     FE_SET_BACKEND_REQ_FD = 21,
     FE_IOTLB_MSG = 22,
+    FE_POSTCOPY_ADVISE = 28,
+    FE_POSTCOPY_LISTEN = 29,
+    FE_POSTCOPY_END = 30,
     FE_RESET_DEVICE = 34,
     FE_GET_MAX_MEM_SLOTS = 36,
     FE_ADD_MEM_REG = 37,
@@ -71,6 +74,7 @@ enum fe_request {
 #define FE_P_REPLY_ACK (UINT64_C(1) << 3)
 #define FE_P_NET_MTU (UINT64_C(1) << 4)
 #define FE_P_BACKEND_REQ (UINT64_C(1) << 5)
+#define FE_P_PAGEFAULT (UINT64_C(1) << 8)
 #define FE_P_RESET_DEVICE (UINT64_C(1) << 13)
 #define FE_P_MEM_SLOTS (UINT64_C(1) << 15)
 #define FE_P_STATUS (UINT64_C(1) << 16)
