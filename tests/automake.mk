@@ -63,6 +63,7 @@ TESTSUITE_AT = \
 	tests/bench.at \
 	tests/offloads.at \
 	tests/masks.at \
+	tests/postcopy.at \
 	tests/vhost-macros.at
 
 EXTRA_DIST += \

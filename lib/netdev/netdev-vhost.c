@@ -224,6 +224,25 @@ static const struct vhost_port_ops port_ops = {
     .changed = port_changed,
 };
 
+/* Logs, once, what the operator has opted in to. */
+static void
+say_what_postcopy_means(const struct netdev_vhost *dev)
+{
+    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
+
+    if (ovsthread_once_start(&once)) {
+        const char *obstacle = vhost_postcopy_obstacle();
+
+        VLOG_INFO("%s: postcopy is offered: a front end that takes it gets a "
+                  "userfaultfd, by which it can change any memory of this "
+                  "process", dev->up.name);
+        if (obstacle) {
+            VLOG_WARN("postcopy is not available: %s", obstacle);
+        }
+        ovsthread_once_done(&once);
+    }
+}
+
 /* What to offer with the options as they are: the stock ports' features, less
  * those that are switched off, and more where that is asked for. */
 static void
@@ -256,6 +275,7 @@ choose_offer(const struct netdev_vhost *dev, struct vhost_offer *offer)
 
     offer->protocol_features = COMPAT_STOCK_PROTOCOL_FEATURES;
     if (o->postcopy) {
+        say_what_postcopy_means(dev);
         offer->protocol_features |= UINT64_C(1) << VHOST_PROTOCOL_F_PAGEFAULT;
     }
     if (o->extras & VHOST_EXTRA_RESET_DEVICE) {

@@ -24,6 +24,38 @@ netdev_vhost_error(const struct vhost_port_info *info)
             ? "options:vhost-server-path is not set" : NULL);
 }
 
+/* Postcopy, if the port offers it.  Programs take the first word; people shall
+ * see what it means. */
+static void
+add_postcopy(const struct vhost_port_info *info, struct smap *args)
+{
+    static const char *const states[] = {
+        [VHOST_POSTCOPY_NONE] = "offered",
+        [VHOST_POSTCOPY_ADVISED] = "prepared",
+        [VHOST_POSTCOPY_RUNNING] = "running",
+    };
+    const char *obstacle = vhost_postcopy_obstacle();
+
+    if (!((info->offer.protocol_features | info->protocol_features)
+          >> VHOST_PROTOCOL_F_PAGEFAULT & 1)) {
+        return;
+    }
+    if (info->postcopy == VHOST_POSTCOPY_NONE && obstacle) {
+        smap_add_format(args, "postcopy", "unavailable: %s", obstacle);
+    } else {
+        smap_add_format(args, "postcopy", "%s; the front end is trusted with "
+                        "this process's memory", states[info->postcopy]);
+    }
+    if (info->n_postcopy_pages) {
+        smap_add_format(args, "postcopy_pages", "%"PRIu64,
+                        info->n_postcopy_pages);
+    }
+    if (info->postcopy_wait_ms) {
+        smap_add_format(args, "postcopy_wait_ms", "%"PRId64,
+                        info->postcopy_wait_ms);
+    }
+}
+
 /* "status" means what it means for the stock ports: "connected" once the guest
  * has rings to send to.  "state" is finer. */
 static void
@@ -44,6 +76,7 @@ add_status(const struct netdev_vhost *dev, const struct vhost_port_info *info,
     if (info->offer_pending) {
         smap_add(args, "options_pending", "true");
     }
+    add_postcopy(info, args);
     if (dev->pool_error) {
         smap_add(args, "pool_error", dev->pool_error);
     }
