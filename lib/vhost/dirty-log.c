@@ -143,7 +143,7 @@ make_log(const struct vhost_wire_log *wire, int fd, char **errorp)
     if (!log) {
         return NULL;
     }
-    log->map = vhost_mem_create(&region, &fd, 1, NULL, &reason);
+    log->map = vhost_mem_create(&region, &fd, 1, NULL, false, &reason);
     if (!log->map) {
         if (asprintf(errorp, "the log as %s",
                      reason ? reason : "memory: out of memory") < 0) {

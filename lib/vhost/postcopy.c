@@ -4,10 +4,10 @@
  * Postcopy: the messages, the userfaultfd, and the helper thread that waits
  * for pages; postcopy.h says how they work together.
  *
- * userfaultfd(2) is not for system calls that take the process's memory lock
- * on the event thread, so registering and unregistering are jobs of the
- * worker.  Memory is always unregistered before the descriptor is closed, since
- * the front end has a copy of it: closing ours wakes nobody.
+ * Registering and unregistering take the process's memory lock, as mmap(2)
+ * does, and so are jobs of the worker.  Memory is always unregistered before
+ * the descriptor is closed: the front end has a copy of it, so that closing
+ * ours wakes nobody.
  */
 
 #include "messages.h"
@@ -100,8 +100,9 @@ memory_is_populated(void)
     return resident & 1;
 }
 
-/* Returns a userfaultfd, or a negative errno value.  Faults of the kernel's own
- * accesses are of no use here, and not to serve them is safer. */
+/* Returns a userfaultfd, or a negative errno value.  It does not serve faults
+ * of the kernel's own accesses, of which there are none here: so no system
+ * call can be made to wait. */
 static int
 open_uffd(void)
 {
@@ -552,8 +553,8 @@ vhost_postcopy_advise(struct vhost_port *port, struct vhost_reply *reply)
         return "it comes too late";
     }
 
-    /* QEMU asks once for each queue pair.  It hands its memory table to the one
-     * that it asks last. */
+    /* QEMU asks once for each queue pair, and serves memory by the descriptor
+     * that it got last. */
     if (!pc) {
         pc = postcopy_create(port);
         if (!pc) {
@@ -617,10 +618,10 @@ vhost_postcopy_ask(struct vhost_port *port, struct vhost_reply *reply)
 
     *t = port->msg.payload.mem;
     for (unsigned int i = 0; i < t->n_regions; i++) {
-        const struct vhost_region *r = vhost_mem_find(port->mem,
-                                                      t->regions[i].guest_addr);
+        struct vhost_wire_region *r = &t->regions[i];
 
-        t->regions[i].user_addr = (uintptr_t) r->host;
+        r->user_addr = (uintptr_t) vhost_mem_find(port->mem,
+                                                  r->guest_addr)->host;
     }
     reply->size = port->msg.header.size;
     port->postcopy->state = ASKING;
