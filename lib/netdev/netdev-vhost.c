@@ -282,7 +282,7 @@ choose_offer(const struct netdev_vhost *dev, struct vhost_offer *offer)
         offer->protocol_features
             |= UINT64_C(1) << VHOST_PROTOCOL_F_RESET_DEVICE;
     }
-    if (o->extras & VHOST_EXTRA_MEM_SLOTS) {
+    if (o->extras & VHOST_EXTRA_MEM_SLOTS && !o->postcopy) {
         offer->protocol_features
             |= UINT64_C(1) << VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS;
     }

@@ -552,6 +552,10 @@ vhost_postcopy_advise(struct vhost_port *port, struct vhost_reply *reply)
     if (pc && pc->state != ADVISED) {
         return "it comes too late";
     }
+    if ((port->info.protocol_features
+         >> VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) & 1) {
+        return "not together with CONFIGURE_MEM_SLOTS";
+    }
 
     /* QEMU asks once for each queue pair, and serves memory by the descriptor
      * that it got last. */

@@ -451,6 +451,12 @@ test_messages(void)
     CHECK(fe_closed(&rig.fe, 5000));
     rig_disconnect(&rig);
 
+    test_part("with memory slots");
+    rig.c.protocol = RIG_PROTOCOL | FE_P_MEM_SLOTS;
+    connect_rig(&rig);
+    CHECK_EQ(fe_ask(&rig.fe, FE_POSTCOPY_ADVISE, NULL, 0), 1);
+    rig_disconnect(&rig);
+
     test_part("not negotiated");
     rig.c.protocol = RIG_PROTOCOL;
     rig_connect(&rig);
@@ -618,8 +624,8 @@ test_buffers_late(void)
     rig_close(&rig);
 }
 
-/* Begins a migration of which a page of a ring's, and one of a buffer's, do not
- * come, and waits until one is due. */
+/* Begins a migration of which a page of a ring's, and one of a buffer's, do
+ * not come, and waits until one is due. */
 static void
 open_stuck(struct rig *rig, bool ring)
 {
