@@ -14,6 +14,7 @@ unit_tests = \
 	tests/unit/test-extras \
 	tests/unit/test-faults \
 	tests/unit/test-hostile \
+	tests/unit/test-iommu \
 	tests/unit/test-log \
 	tests/unit/test-notifier \
 	tests/unit/test-packed \

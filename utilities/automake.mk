@@ -12,6 +12,8 @@ utilities_guest_libguest_a_SOURCES = \
 	utilities/guest/dirty-log.h \
 	utilities/guest/fail.h \
 	utilities/guest/frontend.h \
+	utilities/guest/iommu.c \
+	utilities/guest/iommu.h \
 	utilities/guest/memory.c \
 	utilities/guest/net.c \
 	utilities/guest/net.h \

@@ -5,6 +5,8 @@
 # and nowhere else.
 
 vhost_sources = \
+	lib/vhost/backend-channel.c \
+	lib/vhost/backend-channel.h \
 	lib/vhost/copy-avx2.c \
 	lib/vhost/copy-avx512.c \
 	lib/vhost/copy.c \
@@ -15,6 +17,11 @@ vhost_sources = \
 	lib/vhost/dispose.c \
 	lib/vhost/dispose.h \
 	lib/vhost/gate.h \
+	lib/vhost/iommu.c \
+	lib/vhost/iommu.h \
+	lib/vhost/iotlb.c \
+	lib/vhost/iotlb.h \
+	lib/vhost/lookahead.c \
 	lib/vhost/loop.c \
 	lib/vhost/loop.h \
 	lib/vhost/mem-table.c \

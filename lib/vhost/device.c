@@ -22,6 +22,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "iommu.h"
 #include "notify.h"
 #include "postcopy.h"
 #include "record-file.h"
@@ -108,6 +109,9 @@ vhost_device_set_features(struct vhost_port *port, uint64_t features)
             return "features changed while a ring runs";
         }
     }
+    if (!vhost_iommu_enable(port, features >> VIRTIO_F_ACCESS_PLATFORM & 1)) {
+        return "out of memory";
+    }
     port->info.features = features;
     if (!port->have_features) {
         port->have_features = true;
@@ -159,21 +163,61 @@ vhost_device_set_vring_num(struct vhost_port *port, unsigned int idx,
     return NULL;
 }
 
-/* Where the parts of a split ring are here; false if they are not. */
-static bool
-translate_split(const struct vhost_ring *ring, const struct vhost_mem *mem,
-                struct vhost_vring *vr)
+void
+vhost_device_ring_parts(const struct vhost_ring *ring,
+                        struct vhost_ring_part parts[3])
 {
     const struct vhost_wire_vring_addr *a = &ring->addr;
     uint32_t size = ring->size;
 
-    /* The event index behind avail and used ring is always counted in: it is
-     * negotiated later, perhaps, and every driver has room for it. */
-    vr->desc = vhost_mem_from_user(mem, a->desc, vring_split_desc_len(size));
-    vr->avail = vhost_mem_from_user(mem, a->avail,
-                                    vring_split_avail_len(size, true));
-    vr->used = vhost_mem_from_user(mem, a->used,
-                                   vring_split_used_len(size, true));
+    parts[0].addr = a->desc;
+    parts[1].addr = a->avail;
+    parts[2].addr = a->used;
+    if (is_packed(ring->port)) {
+        parts[0].len = vring_packed_desc_len(size);
+        parts[1].len = parts[2].len = sizeof(struct vring_packed_desc_event);
+    } else {
+        /* The event index behind avail and used ring is always counted in: it
+         * is negotiated later, perhaps, and every driver has room for it. */
+        parts[0].len = vring_split_desc_len(size);
+        parts[1].len = vring_split_avail_len(size, true);
+        parts[2].len = vring_split_used_len(size, true);
+    }
+}
+
+/* Where the parts of 'ring' are here; NULL where they are not, or, behind a
+ * vIOMMU, not known yet: then '*wait' is set. */
+static void
+find_parts(const struct vhost_ring *ring, const struct vhost_mem *mem,
+           void *here[3], bool *wait)
+{
+    struct vhost_ring_part parts[3];
+
+    vhost_device_ring_parts(ring, parts);
+    *wait = false;
+    for (unsigned int i = 0; i < 3; i++) {
+        unsigned int perm = (i == 2 || (i == 0 && is_packed(ring->port))
+                             ? VHOST_IOTLB_RW : VHOST_IOTLB_RO);
+
+        here[i] = (ring->port->iommu
+                   ? vhost_iommu_ring_part(ring->port, parts[i].addr,
+                                           parts[i].len, perm, wait)
+                   : vhost_mem_from_user(mem, parts[i].addr, parts[i].len));
+    }
+}
+
+/* Where the parts of a split ring are here; false if they are not. */
+static bool
+translate_split(const struct vhost_ring *ring, const struct vhost_mem *mem,
+                struct vhost_vring *vr, bool *wait)
+{
+    uint32_t size = ring->size;
+    void *here[3];
+
+    find_parts(ring, mem, here, wait);
+    vr->desc = here[0];
+    vr->avail = here[1];
+    vr->used = here[2];
 
     /* The front end's addresses are aligned; where its memory starts in the
      * file may not be. */
@@ -187,16 +231,14 @@ translate_split(const struct vhost_ring *ring, const struct vhost_mem *mem,
  * 2.8.10.1 and 2.8.14). */
 static bool
 translate_packed(const struct vhost_ring *ring, const struct vhost_mem *mem,
-                 struct vhost_vring *vr)
+                 struct vhost_vring *vr, bool *wait)
 {
-    const struct vhost_wire_vring_addr *a = &ring->addr;
+    void *here[3];
 
-    vr->pdesc = vhost_mem_from_user(mem, a->desc,
-                                    vring_packed_desc_len(ring->size));
-    vr->driver_event = vhost_mem_from_user(mem, a->avail,
-                                           sizeof *vr->driver_event);
-    vr->device_event = vhost_mem_from_user(mem, a->used,
-                                           sizeof *vr->device_event);
+    find_parts(ring, mem, here, wait);
+    vr->pdesc = here[0];
+    vr->driver_event = here[1];
+    vr->device_event = here[2];
     return (vr->pdesc && vr->driver_event && vr->device_event
             && !((uintptr_t) vr->pdesc & 15)
             && !((uintptr_t) vr->driver_event & 3)
@@ -204,11 +246,12 @@ translate_packed(const struct vhost_ring *ring, const struct vhost_mem *mem,
 }
 
 static bool
-translate_ring(const struct vhost_ring *ring, const struct vhost_mem *mem,
+translate_ring(struct vhost_ring *ring, const struct vhost_mem *mem,
                struct vhost_vring *vr)
 {
-    return (is_packed(ring->port) ? translate_packed(ring, mem, vr)
-            : translate_split(ring, mem, vr));
+    return (is_packed(ring->port)
+            ? translate_packed(ring, mem, vr, &ring->waiting)
+            : translate_split(ring, mem, vr, &ring->waiting));
 }
 
 vhost_result
@@ -236,7 +279,7 @@ vhost_device_set_vring_addr(struct vhost_port *port,
         return "other addresses for a running ring";
     }
     ring->addr = *addr;
-    ring->have_addr = translate_ring(ring, port->mem, &vr);
+    ring->have_addr = port->iommu || translate_ring(ring, port->mem, &vr);
     return ring->have_addr ? NULL : "a ring outside guest memory";
 }
 
@@ -270,6 +313,7 @@ ring_stop(struct vhost_ring *ring)
     close_fd(&ring->kickfd);
     ring->started = false;
     ring->fresh = false;
+    ring->waiting = false;
     atomic_store_explicit(&ring->st.broken, false, memory_order_relaxed);
     atomic_store_explicit(&ring->st.reported, false, memory_order_relaxed);
 }
@@ -287,6 +331,17 @@ ring_forget_record(struct vhost_ring *ring)
     vhost_record_file_clear(&ring->port->record_file, ring->idx);
 }
 
+static bool
+any_started(const struct vhost_port *port)
+{
+    for (unsigned int i = 0; i < port->max_vrings; i++) {
+        if (port->rings[i] && port->rings[i]->started) {
+            return true;
+        }
+    }
+    return false;
+}
+
 vhost_result
 vhost_device_get_vring_base(struct vhost_port *port, unsigned int idx,
                             uint32_t *base)
@@ -302,6 +357,10 @@ vhost_device_get_vring_base(struct vhost_port *port, unsigned int idx,
         *base |= *base << 16;   /* The used index is the same. */
     }
     ring_forget_record(ring);
+    if (!any_started(port)) {
+        /* A front end does not tell of what happens while nothing runs. */
+        vhost_iommu_flush(port);
+    }
     return NULL;
 }
 
@@ -331,7 +390,7 @@ vhost_device_set_vring_kick(struct vhost_port *port, unsigned int idx, int fd)
         vhost_source_remove(port->loop, &ring->kick);
     }
     result = replace_eventfd(ring, ring ? &ring->kickfd : NULL, fd);
-    if (!result && ring->have_addr && port->mem
+    if (!result && ring->have_addr && port->mem && !port->iommu
         && !translate_ring(ring, port->mem, &vr)) {
         result = "a ring outside guest memory";     /* Its size changed. */
     }
@@ -409,6 +468,7 @@ vhost_device_set_mem(struct vhost_port *port, struct vhost_mem *mem)
     vhost_device_unref_mem(port, port->mem);
     port->mem = mem;
     vhost_log_attach(port);
+    vhost_iommu_flush(port);
     port->info.n_regions = mem ? mem->n_regions : 0;
 }
 
@@ -609,6 +669,7 @@ ring_describe(struct vhost_ring *ring)
 
     ring->vr = NULL;
     ring->waits = false;
+    ring->waiting = false;
     if (!ring->started || !ring->size || !ring->have_addr || !port->mem
         || !port->have_features || waits_for_log(port) || port->closing
         || vhost_postcopy_is_asking(port)) {
@@ -628,7 +689,7 @@ ring_describe(struct vhost_ring *ring)
         .mask = ring->size - 1,
         .packed = is_packed(port),
         .in_order = has_feature(port, VIRTIO_F_IN_ORDER),
-        .simple = !postcopy,
+        .simple = !postcopy && !port->iommu,
         .mergeable = has_feature(port, VIRTIO_NET_F_MRG_RXBUF),
         .event_idx = has_feature(port, VIRTIO_RING_F_EVENT_IDX),
         .indirect = has_feature(port, VIRTIO_RING_F_INDIRECT_DESC),
@@ -641,13 +702,24 @@ ring_describe(struct vhost_ring *ring)
         .features = port->info.features,
         .mem = port->mem,
         .postcopy = postcopy,
+        .iotlb = vhost_iommu_table(port),
         .port = port,
     };
     ring->st.hit = NULL;
+    ring->st.generation = 0;
+    ring->st.waits_round = 0;
     if (!translate_ring(ring, port->mem, vr)) {
-        /* The memory map changed and its memory is not there any more. */
-        vhost_port_set_error(port, VHOST_LOG_WARN, "vring %u is outside the "
-                             "new guest memory", ring->idx);
+        if (ring->waiting) {
+            vhost_iommu_ask(port);
+        } else if (port->iommu) {
+            vhost_port_set_error(port, VHOST_LOG_WARN, "vring %u: one of its "
+                                 "parts may not be used, or is not in one "
+                                 "piece behind the vIOMMU", ring->idx);
+        } else {
+            /* The memory map changed and its memory is not there any more. */
+            vhost_port_set_error(port, VHOST_LOG_WARN, "vring %u is outside "
+                                 "the new guest memory", ring->idx);
+        }
         free(vr);
         return;
     }
@@ -693,6 +765,20 @@ ring_drain(struct vhost_ring *ring)
         vring_break(vr, VHOST_C_FAULT, 0, 0);
     }
     return n > 0;
+}
+
+void
+vhost_device_translate_waiting(struct vhost_port *port)
+{
+    for (unsigned int i = 0; i < port->info.n_vrings; i++) {
+        struct vhost_ring *ring = port->rings[i];
+        struct vhost_vring vr;
+
+        if (ring && ring->waiting) {
+            translate_ring(ring, port->mem, &vr);
+            ring->waiting = true;   /* Until it is described. */
+        }
+    }
 }
 
 static bool
@@ -744,6 +830,17 @@ drain_ready(struct vhost_source *source, uint32_t events)
         port->drain_timer.expired = drain_expired;
         vhost_timer_set(port->loop, &port->drain_timer,
                         vhost_now_ms() + DRAIN_PAUSE);
+    }
+}
+
+void
+vhost_device_drain_soon(struct vhost_port *port)
+{
+    for (unsigned int i = 1; i < port->info.n_vrings; i += 2) {
+        if (needs_drain(port->rings[i])) {
+            drain_ready(&port->rings[i]->kick, 0);
+            return;
+        }
     }
 }
 
@@ -848,7 +945,8 @@ publish_info(struct vhost_port *port)
     for (unsigned int i = 0; i < info->n_vrings; i++) {
         const struct vhost_ring *ring = port->rings[i];
 
-        if (ring && ring->vr) {
+        /* One that has run and waits for a translation goes on soon. */
+        if (ring && (ring->vr || (ring->waiting && !ring->fresh))) {
             n_pairs = i / 2 + 1;
             if (ring->enabled) {
                 enabled[i / 64] |= UINT64_C(1) << (i % 64);
@@ -992,6 +1090,7 @@ vhost_device_reset(struct vhost_port *port)
             ring->enabled = false;
         }
     }
+    vhost_iommu_flush(port);
 }
 
 /* Forgets how 'ring', which is stopped, was set up. */
@@ -1016,6 +1115,7 @@ vhost_device_reset_all(struct vhost_port *port)
             ring_forget_record(ring);
         }
     }
+    vhost_iommu_enable(port, false);
     port->info.features = 0;
     port->have_features = false;
     port->status = 0;
@@ -1038,6 +1138,7 @@ vhost_device_release(struct vhost_port *port)
         }
     }
     vhost_log_release(port);
+    vhost_iommu_enable(port, false);
     vhost_device_set_mem(port, NULL);
     vhost_record_file_drop(&port->record_file);
     show_record(port);

@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#include "iommu.h"
+
 int
 vhost_take_fd(struct vhost_port *port, unsigned int i)
 {
@@ -287,8 +289,10 @@ static vhost_result
 set_backend_req_fd(struct vhost_port *port, struct vhost_reply *reply)
 {
     (void) reply;
+    vhost_iommu_drop_channel(port);
     vhost_dispose(port->disposal, &port->backend_fd, 1);
     port->backend_fd = vhost_take_fd(port, 0);
+    vhost_iommu_use_channel(port);
     return NULL;
 }
 
@@ -409,6 +413,11 @@ static const struct vhost_handler handlers[VHOST_USER_N_REQUESTS] = {
         "SET_BACKEND_REQ_FD", .max_fds = 1, .check = check_one_fd,
         .feature = VHOST_USER_PROTOCOL_F_BACKEND_REQ,
         .execute = set_backend_req_fd },
+    [VHOST_USER_IOTLB_MSG] = {
+        "IOTLB_MSG", .size = sizeof(struct vhost_wire_iotlb),
+        .feature = VHOST_USER_PROTOCOL_F_BACKEND_REQ,
+        .prepare = vhost_iommu_prepare, .stop = vhost_iommu_stop,
+        .execute = vhost_iommu_message },
     [VHOST_USER_POSTCOPY_ADVISE] = {
         "POSTCOPY_ADVISE", .feature = VHOST_USER_PROTOCOL_F_PAGEFAULT,
         .execute = vhost_postcopy_advise },

@@ -87,6 +87,9 @@ vhost_counter_to_string(enum vhost_counter counter)
         [VHOST_C_NOTIFY_ERRORS] = "notification_errors",
         [VHOST_C_OFFLOADED] = "notifications_offloaded",
         [VHOST_C_CONTENTION] = "contention",
+        [VHOST_C_IOTLB_HITS] = "iotlb_hits",
+        [VHOST_C_IOTLB_MISSES] = "iotlb_misses",
+        [VHOST_C_IOTLB_AHEAD] = "iotlb_lookups_ahead",
     };
 
     return lookup(names, N_ELEMENTS(names), counter);

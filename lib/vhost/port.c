@@ -19,6 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "iommu.h"
 #include "notify.h"
 #include "postcopy.h"
 
@@ -41,7 +42,8 @@ const uint64_t vhost_supported_features =
     | BIT(VIRTIO_NET_F_MQ) | BIT(VHOST_F_LOG_ALL) | BIT(VIRTIO_F_ANY_LAYOUT)
     | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX)
     | BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VIRTIO_F_VERSION_1)
-    | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER)
+    | BIT(VIRTIO_F_ACCESS_PLATFORM) | BIT(VIRTIO_F_RING_PACKED)
+    | BIT(VIRTIO_F_IN_ORDER)
     | BIT(VHOST_F_RING_RESET);
 
 const uint64_t vhost_supported_protocol_features =
@@ -159,8 +161,11 @@ vhost_port_set_state(struct vhost_port *port, enum vhost_state state)
 static void
 wake_up(struct vhost_task *task)
 {
-    vhost_device_check(VHOST_CONTAINER_OF(task, struct vhost_port,
-                                          wake_task));
+    struct vhost_port *port = VHOST_CONTAINER_OF(task, struct vhost_port,
+                                                 wake_task);
+
+    vhost_device_check(port);
+    vhost_iommu_serve(port);
 }
 
 /* Rings whose own pages have come are started. */

@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "backend-channel.h"
 #include "dispose.h"
 #include "loop.h"
 #include "memory.h"
@@ -47,6 +48,7 @@ struct vhost_ring {
     int kickfd, callfd, errfd;  /* -1: none. */
     bool started;               /* SET_VRING_KICK came. */
     bool enabled;
+    bool waiting;               /* For translations of its own pages. */
 
     /* Derived. */
     struct vring_state st;
@@ -82,6 +84,8 @@ struct vhost_stop {
 
 /* Which gates a change needs closed. */
 #define VHOST_STOP_NOTHING -2
+#define VHOST_STOP_GRACE -3     /* None, but every burst that is under way has
+                                 * to end.  For rings behind a vIOMMU. */
 #define VHOST_STOP_ALL -1       /* Otherwise a vring's index. */
 
 /* Longest payload that is read at all, in bytes; no message of the
@@ -173,6 +177,7 @@ struct vhost_port {
     int backend_fd;             /* SET_BACKEND_REQ_FD, -1: none. */
     struct vhost_postcopy *postcopy;    /* Migration to here, or NULL. */
     struct vhost_job *postcopy_job;     /* The worker's, for a message. */
+    struct vhost_backend_channel backend;   /* In use behind a vIOMMU. */
     uint8_t status;             /* SET_STATUS. */
     bool have_features;
     int64_t stop_tokens;        /* In thousandths; see session.c. */
@@ -184,6 +189,8 @@ struct vhost_port {
     struct vhost_mem *mem;
     struct vhost_dirty_log *log;    /* SET_LOG_BASE, NULL: none. */
     struct vhost_record_file record_file;
+    struct vhost_iommu *iommu;  /* NULL: no vIOMMU. */
+    _Atomic uint64_t iommu_asked, iommu_updates, iommu_invalidations;
     /* Made at first use, by the event thread or a control thread, and never
      * removed. */
     _Atomic(struct vhost_ring *) rings[VHOST_MAX_VRINGS];
@@ -297,6 +304,20 @@ vhost_result vhost_device_set_vring_err(struct vhost_port *, unsigned int idx,
                                         int fd);
 vhost_result vhost_device_set_vring_enable(struct vhost_port *,
                                            unsigned int idx, bool enable);
+
+/* Where the parts of a ring are that SET_VRING_ADDR has named, in the address
+ * space that it names. */
+struct vhost_ring_part {
+    uint64_t addr;
+    uint64_t len;               /* Bytes, > 0. */
+};
+void vhost_device_ring_parts(const struct vhost_ring *,
+                             struct vhost_ring_part[3]);
+
+/* Behind a vIOMMU: asks for what rings lack that wait for translations; tries
+ * again to drain rings. */
+void vhost_device_translate_waiting(struct vhost_port *);
+void vhost_device_drain_soon(struct vhost_port *);
 
 /* Puts 'mem' in the place of the memory map.  Takes over the reference. */
 void vhost_device_set_mem(struct vhost_port *, struct vhost_mem *mem);

@@ -299,11 +299,27 @@ packed_peek_fast(struct walker *w, const struct walk_hit *hit,
     vring_fast_add(w, i - first);
 }
 
+/* vring_next_block() for the buffer that is next, if there is one. */
+static inline bool
+packed_next_block(const struct walker *w, struct walk_hit *hit,
+                  unsigned int *tries)
+{
+    union desc u;
+
+    if (!w->vr->iotlb || !w->n_avail) {
+        return false;
+    }
+    u = load_desc(w->vr, pos_index(w->pos));
+    return (is_available(u.d.flags, w->pos)
+            && vring_next_block(w->vr, hit, u.d.addr, tries));
+}
+
 unsigned int
 vring_packed_peek(struct vhost_vring *vr, struct vhost_burst *b,
                   unsigned int max)
 {
     struct walk_hit hit = vring_walk_hit(vr);
+    unsigned int tries = 2 * VHOST_BURST;
     struct walker w;
 
     packed_walker(&w, vr, b, false);
@@ -319,6 +335,9 @@ vring_packed_peek(struct vhost_vring *vr, struct vhost_burst *b,
         packed_peek_fast(&w, &hit, max);
         if (__builtin_expect(b->n == max, 1)) {
             break;
+        }
+        if (packed_next_block(&w, &hit, &tries)) {
+            continue;
         }
         if ((b->n == n || pos_index(w.pos))
             && (!vring_walk_peek(&w) || b->n == max)) {
@@ -500,6 +519,7 @@ vring_packed_reserve(struct vhost_vring *vr, struct vhost_burst *b,
                      enum vhost_reserve *why)
 {
     struct walk_hit hit = vring_walk_hit(vr);
+    unsigned int tries = 2 * VHOST_BURST;
     struct walker w;
 
     packed_walker(&w, vr, b, true);
@@ -517,6 +537,9 @@ vring_packed_reserve(struct vhost_vring *vr, struct vhost_burst *b,
         packed_reserve_fast(&w, &hit, lens, n);
         if (__builtin_expect(b->n == n, 1)) {
             break;
+        }
+        if (packed_next_block(&w, &hit, &tries)) {
+            continue;
         }
         if ((b->n == n_before || pos_index(w.pos))
             && (!vring_walk_reserve(&w, lens[b->n], why) || b->n == n)) {

@@ -305,6 +305,16 @@ split_peek_fast(struct walker *w, const struct walk_hit *hit,
     vring_fast_add(w, i - first);
 }
 
+/* vring_next_block() for the buffer 'head'. */
+static inline bool
+split_next_block(const struct vhost_vring *vr, struct walk_hit *hit,
+                 uint16_t head, unsigned int *tries)
+{
+    return (vr->iotlb && head < vr->size
+            && vring_next_block(vr, hit, load_desc(&vr->desc[head]).d.addr,
+                                tries));
+}
+
 unsigned int
 vring_split_peek(struct vhost_vring *vr, struct vhost_burst *b,
                  unsigned int max)
@@ -313,6 +323,7 @@ vring_split_peek(struct vhost_vring *vr, struct vhost_burst *b,
     unsigned int n = MIN(n_avail, max);
     uint16_t heads[VHOST_BURST];
     struct walk_hit hit = vring_walk_hit(vr);
+    unsigned int tries = 2 * VHOST_BURST;
     struct walker w;
 
     if (!n) {
@@ -323,8 +334,13 @@ vring_split_peek(struct vhost_vring *vr, struct vhost_burst *b,
     split_heads(vr, w.pos, n, heads);
     for (;;) {
         split_peek_fast(&w, &hit, heads, n);
-        if (__builtin_expect(b->n == n, 1) || !vring_walk_peek(&w)
-            || b->n == n) {
+        if (__builtin_expect(b->n == n, 1)) {
+            break;
+        }
+        if (split_next_block(vr, &hit, heads[b->n], &tries)) {
+            continue;
+        }
+        if (!vring_walk_peek(&w) || b->n == n) {
             break;
         }
     }
@@ -489,6 +505,7 @@ vring_split_reserve(struct vhost_vring *vr, struct vhost_burst *b,
     unsigned int n_heads = MIN(n, n_avail);
     uint16_t heads[VHOST_BURST];
     struct walk_hit hit = vring_walk_hit(vr);
+    unsigned int tries = 2 * VHOST_BURST;
     struct walker w;
 
     *why = n_avail ? VHOST_R_OK : VHOST_R_FULL;
@@ -500,8 +517,14 @@ vring_split_reserve(struct vhost_vring *vr, struct vhost_burst *b,
     split_heads(vr, w.pos, n_heads, heads);
     for (;;) {
         split_reserve_fast(&w, &hit, heads, n_heads, lens, n);
-        if (__builtin_expect(b->n == n, 1)
-            || !vring_walk_reserve(&w, lens[b->n], why) || b->n == n) {
+        if (__builtin_expect(b->n == n, 1)) {
+            break;
+        }
+        if (b->n_used < n_heads
+            && split_next_block(vr, &hit, heads[b->n_used], &tries)) {
+            continue;
+        }
+        if (!vring_walk_reserve(&w, lens[b->n], why) || b->n == n) {
             break;
         }
     }

@@ -254,7 +254,7 @@ vhost_session_prepared(struct vhost_port *port)
         port->stop_wanted = true;   /* vhost_port_continue() comes back. */
     } else if (!vhost_stop_is_needed(port, what)) {
         session_execute(port);
-    } else if (!take_stop_token(port)) {
+    } else if (what != VHOST_STOP_GRACE && !take_stop_token(port)) {
         port->throttle.expired = throttle_expired;
         vhost_timer_set(port->loop, &port->throttle,
                         vhost_now_ms() + 1000 / VHOST_STOPS_PER_SECOND + 1);

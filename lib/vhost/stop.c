@@ -10,6 +10,11 @@
  * A rx queue's gate concerns its own vring.  The senders' gates are closed all
  * together, whichever vring the guest receives on is to change, because which
  * sender uses which vring may change with it.
+ *
+ * Behind a vIOMMU something else is needed: that the bursts that are under way
+ * end (VHOST_STOP_GRACE).  Then the gates stay open, and as polling threads
+ * have a fence of their own in each burst there (vhost_iotlb_generation()),
+ * nobody is interrupted.
  */
 
 #include "port.h"
@@ -77,6 +82,8 @@ vhost_stop_is_needed(const struct vhost_port *port, int what)
 {
     if (what == VHOST_STOP_NOTHING) {
         return false;
+    } else if (what == VHOST_STOP_GRACE) {
+        what = VHOST_STOP_ALL;
     }
     for (unsigned int i = 1; i < port->max_vrings; i += 2) {
         const struct vhost_ring *ring = port->rings[i];
@@ -94,7 +101,8 @@ vhost_stop_is_needed(const struct vhost_port *port, int what)
     return false;
 }
 
-/* Closes 'gate' and notes it as one to wait for. */
+/* Closes 'gate', except for VHOST_STOP_GRACE, and notes it as one to wait
+ * for. */
 static void
 stop_gate(struct vhost_stop *stop, struct vhost_gate *gate)
 {
@@ -112,7 +120,9 @@ stop_gate(struct vhost_stop *stop, struct vhost_gate *gate)
         stop->gates = p;
         stop->allocated = n;
     }
-    vhost_gate_set(gate, NULL);
+    if (stop->what != VHOST_STOP_GRACE) {
+        vhost_gate_set(gate, NULL);
+    }
     stop->gates[stop->n_gates++].gate = gate;
 }
 
@@ -167,6 +177,9 @@ vhost_stop_begin(struct vhost_port *port, int what,
     stop->n_gates = 0;
     stop->what = what;
     stop->done = done;
+    if (what == VHOST_STOP_GRACE) {
+        what = VHOST_STOP_ALL;  /* As to which gates are meant. */
+    }
     for (unsigned int i = 1; i < port->max_vrings; i += 2) {
         struct vhost_ring *ring = port->rings[i];
 
@@ -178,7 +191,8 @@ vhost_stop_begin(struct vhost_port *port, int what,
          && concerns_senders(what) && i < port->n_senders; i++) {
         stop_gate(stop, &port->senders[i].gate);
     }
-    for (unsigned int i = 0; stop->n_gates && i < port->max_vrings; i++) {
+    for (unsigned int i = 0; stop->what != VHOST_STOP_GRACE && stop->n_gates
+         && i < port->max_vrings; i++) {
         struct vhost_ring *ring = port->rings[i];
 
         if (vhost_stop_concerns_call(ring, what)) {
@@ -190,10 +204,18 @@ vhost_stop_begin(struct vhost_port *port, int what,
         return;
     }
 
-    pthread_mutex_lock(&port->mutex);
-    port->info.n_stops++;
-    pthread_mutex_unlock(&port->mutex);
-    vhost_gate_heavy_barrier();
+    if (stop->what == VHOST_STOP_GRACE) {
+        /* What was changed before is visible to each burst whose mark is not
+         * visible here. */
+#ifndef __SANITIZE_THREAD__
+        atomic_thread_fence(memory_order_seq_cst);
+#endif
+    } else {
+        pthread_mutex_lock(&port->mutex);
+        port->info.n_stops++;
+        pthread_mutex_unlock(&port->mutex);
+        vhost_gate_heavy_barrier();
+    }
     for (unsigned int i = 0; i < stop->n_gates; i++) {
         stop->gates[i].mark = vhost_gate_mark(stop->gates[i].gate);
     }

@@ -288,6 +288,11 @@ enum vhost_counter {
                                  * over before it comes to send one are sent
                                  * as one. */
     VHOST_C_CONTENTION,         /* Waits for another sender. */
+    VHOST_C_IOTLB_HITS,         /* Blocks found in a vIOMMU's table.  Buffers
+                                 * that follow in the same one do not count. */
+    VHOST_C_IOTLB_MISSES,       /* Bursts that ended because a translation was
+                                 * not known. */
+    VHOST_C_IOTLB_AHEAD,        /* Translations asked for before that. */
     VHOST_N_COUNTERS
 };
 const char *vhost_counter_to_string(enum vhost_counter);
@@ -351,6 +356,18 @@ struct vhost_port_info {
 
 /* Takes a snapshot.  Any thread but a polling one. */
 void vhost_port_get_info(struct vhost_port *, struct vhost_port_info *);
+
+struct vhost_iommu_info {
+    bool active;                /* The guest has negotiated it. */
+    unsigned int n_entries;     /* Blocks in the table. */
+    uint64_t n_asked;           /* Misses sent, updates and invalidations */
+    uint64_t n_updates;         /* received, since the port's creation. */
+    uint64_t n_invalidations;
+};
+
+/* Takes a snapshot of the translations of 'port' and returns 'active'.  Any
+ * thread but a polling one. */
+bool vhost_port_get_iommu(struct vhost_port *, struct vhost_iommu_info *);
 
 /* Takes a snapshot of vring 'idx' (even: guest receives, odd: guest sends).
  * Returns false if neither a guest nor vhost_port_rxq() ever used it.  Never

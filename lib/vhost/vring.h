@@ -16,6 +16,7 @@
 
 #include "dirty-log.h"
 #include "gate.h"
+#include "iotlb.h"
 #include "memory.h"
 #include "notifier.h"
 #include "postcopy.h"
@@ -53,6 +54,13 @@ vhost_spin_unlock(struct vhost_spinlock *lock)
     atomic_flag_clear_explicit(&lock->taken, memory_order_release);
 }
 
+/* A stretch of the guest's memory, for the short ways. */
+struct walk_hit {
+    uint64_t guest_addr;
+    uint64_t size;              /* 0: none. */
+    uint8_t *host;
+};
+
 /* What changes while a ring runs.  Written by the thread inside the gate (or
  * holding 'lock' there), or by the event thread while the gate is closed; read
  * by anybody with relaxed loads. */
@@ -73,6 +81,13 @@ struct vring_state {
     const struct vhost_region *hit; /* Last region that translation used. */
     struct vhost_spinlock lock;
 
+    /* Behind a vIOMMU. */
+    struct walk_hit block;      /* The last one that a buffer was in, as of */
+    uint64_t generation;        /* ...this, see vhost_iotlb_generation(). */
+    uint32_t waits_round;       /* Round in which 'waits_for' was said. */
+    _Atomic uint64_t waits_for; /* Page, with the rights that are needed. */
+    _Atomic bool wants_lookups; /* Said, and not seen by the event thread. */
+
     /* Set once by the thread that finds the guest's error; the event thread
      * picks it up. */
     _Atomic bool broken;
@@ -82,15 +97,6 @@ struct vring_state {
 
     _Atomic uint64_t counters[VHOST_N_COUNTERS];
 } __attribute__((aligned(VHOST_CACHE_LINE)));
-
-/* Address translation other than guest-physical (a vIOMMU).  'translate'
- * stores the host address of 'addr' and how many of '*len' bytes are there in
- * one piece, or returns false on a miss, after which the burst ends and the
- * packet is tried again later. */
-struct vhost_iommu {
-    bool (*translate)(const struct vhost_iommu *, uint64_t addr, bool write,
-                      uint8_t **host, uint64_t *len);
-};
 
 /* Where a packed ring's burst is written down so that a successor of a killed
  * process can roll it forward.  Split rings need none. */
@@ -114,9 +120,8 @@ struct vhost_vring {
     uint8_t hdr_len;            /* Of the virtio-net header in bytes. */
     bool packed;
     bool in_order;
-    bool simple;                /* No vIOMMU, no dirty log, no postcopy: the
-                                 * usual shapes of buffers may be taken on a
-                                 * short way. */
+    bool simple;                /* No vIOMMU, no dirty log, no postcopy: nothing
+                                 * needs to be done where a burst starts. */
     bool mergeable;
     bool event_idx;
     bool indirect;              /* May be used by the guest. */
@@ -136,7 +141,7 @@ struct vhost_vring {
 
     uint64_t features;
     struct vhost_mem *mem;
-    const struct vhost_iommu *iommu;        /* NULL: guest-physical. */
+    const struct vhost_iotlb *iotlb;        /* NULL: guest-physical. */
     struct vhost_dirty_log *log;            /* NULL: not migrating. */
     bool log_ring;              /* What is written to a split ring itself is
                                  * logged too: the used ring is at */
@@ -182,10 +187,14 @@ vring_count(struct vring_state *st, enum vhost_counter c, uint64_t n)
 void vring_break(struct vhost_vring *, enum vhost_counter, uint64_t v0,
                  uint64_t v1);
 
+/* vring_translate() behind a vIOMMU. */
+uint8_t *vring_iommu_translate(const struct vhost_vring *vr, uint64_t addr,
+                               uint64_t *len, bool write);
+
 /* Finds where the guest's bytes at 'addr' are.  '*len' is how many are wanted,
  * > 0, and becomes how many of them there are in one piece.  Returns NULL if
  * 'addr' is nowhere; if '*len' is 0 then, this may change soon: they are to
- * come by postcopy. */
+ * come by postcopy, or the vIOMMU's translation is to come. */
 static inline uint8_t *
 vring_translate(const struct vhost_vring *vr, uint64_t addr, uint64_t *len,
                 bool write)
@@ -193,11 +202,8 @@ vring_translate(const struct vhost_vring *vr, uint64_t addr, uint64_t *len,
     const struct vhost_region *r = vr->st->hit;
     uint64_t offset;
 
-    if (__builtin_expect(vr->iommu != NULL, 0)) {
-        uint8_t *host;
-
-        return (vr->iommu->translate(vr->iommu, addr, write, &host, len)
-                ? host : NULL);
+    if (__builtin_expect(vr->iotlb != NULL, 0)) {
+        return vring_iommu_translate(vr, addr, len, write);
     }
     if (__builtin_expect(!r || addr - r->guest_addr >= r->size, 0)) {
         r = vhost_mem_find(vr->mem, addr);

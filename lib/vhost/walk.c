@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "port.h"
+
 #define MIN(A, B) ((A) < (B) ? (A) : (B))
 
 enum walk
@@ -33,6 +35,113 @@ not_found(struct walker *w, uint64_t left, uint64_t addr, uint64_t len)
 {
     return (left ? vring_walk_error(w, VHOST_C_BAD_ADDRESS, addr, len)
             : WALK_MISS);
+}
+
+/* Behind a vIOMMU. */
+
+static unsigned int
+rights(bool write)
+{
+    return write ? VHOST_IOTLB_WO : VHOST_IOTLB_RO;
+}
+
+/* Makes 'block' what buffers of this ring are compared with first. */
+static void
+keep_block(const struct vhost_vring *vr, const struct vhost_iotlb_block *block)
+{
+    vr->st->block = (struct walk_hit) { block->iova, block->size,
+                                        block->host };
+}
+
+struct walk_hit
+vring_rare_hit(const struct vhost_vring *vr)
+{
+    struct vring_state *st = vr->st;
+
+    if (vr->iotlb) {
+        uint64_t generation = vhost_iotlb_generation(vr->iotlb);
+
+        if (st->generation != generation) {
+            st->generation = generation;
+            st->block.size = 0;
+        }
+        if (!vr->log && !vr->postcopy) {
+            return st->block;
+        }
+    }
+    return (struct walk_hit) { 0, 0, NULL };
+}
+
+bool
+vring_next_block(const struct vhost_vring *vr, struct walk_hit *hit,
+                 uint64_t addr, unsigned int *tries)
+{
+    struct vhost_iotlb_block block;
+
+    if (vr->log || vr->postcopy || vring_is_hit(hit, addr, 1) || !*tries
+        || vhost_iotlb_find(vr->iotlb, addr, rights(!(vr->idx & 1)), &block)
+           != VHOST_IOTLB_HIT) {
+        return false;
+    }
+    --*tries;                   /* The guest may change 'addr' each time. */
+    vring_count(vr->st, VHOST_C_IOTLB_HITS, 1);
+    keep_block(vr, &block);
+    *hit = vr->st->block;
+    return true;
+}
+
+/* The polling thread cannot go on without the page of 'addr': tells the event
+ * thread, once in each round. */
+static void
+wait_for(const struct vhost_vring *vr, uint64_t addr, bool write)
+{
+    struct vring_state *st = vr->st;
+    uint64_t wanted = (addr & ~(VHOST_IOTLB_PAGE - 1)) | rights(write);
+    uint32_t round = vhost_iotlb_round(vr->iotlb);
+
+    if (st->waits_round == round
+        && atomic_load_explicit(&st->waits_for, memory_order_relaxed)
+           == wanted) {
+        return;
+    }
+    vring_count(st, VHOST_C_IOTLB_MISSES, 1);
+    st->waits_round = round;
+    atomic_store_explicit(&st->waits_for, wanted, memory_order_relaxed);
+    if (!atomic_exchange(&st->wants_lookups, true)) {
+        vhost_port_wake(vr->port);
+    }
+}
+
+uint8_t *
+vring_iommu_translate(const struct vhost_vring *vr, uint64_t addr,
+                      uint64_t *len, bool write)
+{
+    struct vhost_iotlb_block block;
+    uint64_t offset;
+
+    switch (vhost_iotlb_find(vr->iotlb, addr, rights(write), &block)) {
+    case VHOST_IOTLB_HIT:
+        break;
+    case VHOST_IOTLB_MISS:
+        wait_for(vr, addr, write);
+        *len = 0;
+        return NULL;
+    case VHOST_IOTLB_DENIED:
+        return NULL;
+    }
+    vring_count(vr->st, VHOST_C_IOTLB_HITS, 1);
+    if (write == !(vr->idx & 1)) {
+        keep_block(vr, &block);
+    }
+    offset = addr - block.iova;
+    if (*len > block.size - offset) {
+        *len = block.size - offset;
+    }
+    if (vr->postcopy && !vhost_postcopy_have(vr->postcopy, vr->mem,
+                                             block.host + offset, len)) {
+        return NULL;
+    }
+    return block.host + offset;
 }
 
 enum walk

@@ -23,7 +23,8 @@ enum walk {
     WALK_OK,
     WALK_EMPTY,                 /* The guest has made no more available. */
     WALK_NO_ROOM,               /* The burst's arrays are full. */
-    WALK_MISS,                  /* It takes memory that is not there yet. */
+    WALK_MISS,                  /* It takes memory that is not there yet, or a
+                                 * vIOMMU's translation. */
     WALK_ERROR,                 /* The guest's; in struct walker. */
 };
 
@@ -109,18 +110,19 @@ void vring_write_headers(struct vhost_vring *, struct vhost_burst *b);
  * the one before it.  These write next to each other what belongs together,
  * and keep in local variables what the compiler cannot know that it stays. */
 
-/* What is checked, of the region that was hit last. */
-struct walk_hit {
-    uint64_t guest_addr;
-    uint64_t size;              /* 0: none. */
-    uint8_t *host;
-};
+/* The same for rings that are not 'simple'. */
+struct walk_hit vring_rare_hit(const struct vhost_vring *);
 
+/* What was hit last: a memory region, or behind a vIOMMU a block.  Where each
+ * burst starts, before anything is translated. */
 static inline struct walk_hit
 vring_walk_hit(const struct vhost_vring *vr)
 {
-    const struct vhost_region *r = vr->simple ? vr->st->hit : NULL;
+    const struct vhost_region *r = vr->st->hit;
 
+    if (__builtin_expect(!vr->simple, 0)) {
+        return vring_rare_hit(vr);
+    }
     return (r ? (struct walk_hit) { r->guest_addr, r->size, r->host }
             : (struct walk_hit) { 0, 0, NULL });
 }
@@ -133,6 +135,12 @@ vring_is_hit(const struct walk_hit *hit, uint64_t addr, uint32_t len)
 
     return offset < hit->size && len <= hit->size - offset;
 }
+
+/* Behind a vIOMMU, where the short way has ended at a buffer that is at 'addr'
+ * and not in 'hit': makes that the block in which it is.  Returns false if that
+ * is no other one, or not known, or was done too often ('*tries'). */
+bool vring_next_block(const struct vhost_vring *, struct walk_hit *hit,
+                      uint64_t addr, unsigned int *tries);
 
 /* Notes that piece 'i' of 'b' is the 'len' > 0 bytes of a frame whose header is
  * at 'host'. */

@@ -34,6 +34,7 @@ enum vhost_request {
     VHOST_USER_SEND_RARP = 19,
     VHOST_USER_NET_SET_MTU = 20,
     VHOST_USER_SET_BACKEND_REQ_FD = 21,
+    VHOST_USER_IOTLB_MSG = 22,
     VHOST_USER_POSTCOPY_ADVISE = 28,
     VHOST_USER_POSTCOPY_LISTEN = 29,
     VHOST_USER_POSTCOPY_END = 30,
@@ -44,6 +45,11 @@ enum vhost_request {
     VHOST_USER_SET_STATUS = 39,
     VHOST_USER_GET_STATUS = 40,
     VHOST_USER_N_REQUESTS = 46  /* One above the highest that has a name. */
+};
+
+/* "Back-end message types". */
+enum vhost_backend_request {
+    VHOST_USER_BACKEND_IOTLB_MSG = 1,
 };
 
 /* "Header", flags. */
@@ -119,6 +125,23 @@ struct vhost_wire_mem_reg {
     struct vhost_wire_region region;
 };
 
+/* "An IOTLB message". */
+enum vhost_wire_iotlb_type {
+    VHOST_WIRE_IOTLB_MISS = 1,
+    VHOST_WIRE_IOTLB_UPDATE = 2,
+    VHOST_WIRE_IOTLB_INVALIDATE = 3,
+    VHOST_WIRE_IOTLB_ACCESS_FAIL = 4,
+};
+
+struct vhost_wire_iotlb {
+    uint64_t iova;
+    uint64_t size;
+    uint64_t user_addr;
+    uint8_t perm;               /* 1: read, 2: write, 3: both. */
+    uint8_t type;               /* enum vhost_wire_iotlb_type. */
+    uint8_t padding[6];
+};
+
 /* SET_VRING_KICK, _CALL, _ERR: "the lower 8 bits are the index, bit 8 says
  * that no file descriptor comes with the message". */
 #define VHOST_WIRE_VRING_IDX_MASK 0xff
@@ -140,6 +163,7 @@ union vhost_wire_payload {
     struct vhost_wire_log log;
     struct vhost_wire_mem_table mem;
     struct vhost_wire_mem_reg mem_reg;
+    struct vhost_wire_iotlb iotlb;
 };
 
 /* File descriptors that one message may carry at most. */

@@ -76,6 +76,10 @@ rig_create(struct rig *rig, const char *name, const struct rig_config *c)
     snprintf(rig->path, sizeof rig->path, "%s", test_path(name));
     fe_init(&rig->fe);
     rig->fe.features = rig->c.features; /* For rings made before connecting. */
+    if (rig->c.features & FE_F_IOMMU) {
+        fe_iommu_init(&rig->iommu, &rig->fe);
+        rig->c.protocol |= FE_P_BACKEND_REQ;
+    }
     rig->listen_fd = -1;
     if (c->role == VHOST_CLIENT) {
         rig->listen_fd = fe_listen(rig->path);
@@ -122,6 +126,15 @@ rig_make_guest(struct rig *rig)
 }
 
 void
+rig_send_mem_table(struct rig *rig)
+{
+    CHECK_EQ(fe_send_mem_table(&rig->fe), 0);
+    if (rig->c.features & FE_F_IOMMU && !rig->c.misses) {
+        fe_iommu_update_all(&rig->iommu, RIG_IOMMU_PIECE);
+    }
+}
+
+void
 rig_connect(struct rig *rig)
 {
     if (rig->c.role == VHOST_CLIENT) {
@@ -133,7 +146,10 @@ rig_connect(struct rig *rig)
     if (!rig->fe.n_regions) {
         rig_make_guest(rig);
     }
-    CHECK_EQ(fe_send_mem_table(&rig->fe), 0);
+    if (rig->c.features & FE_F_IOMMU) {
+        fe_iommu_connect(&rig->iommu);
+    }
+    rig_send_mem_table(rig);
 }
 
 void
@@ -187,6 +203,9 @@ rig_close(struct rig *rig)
         rig->port = NULL;
     }
     rig_free_guest(rig);
+    if (rig->c.features & FE_F_IOMMU) {
+        fe_iommu_destroy(&rig->iommu);
+    }
     if (rig->listen_fd >= 0) {
         close(rig->listen_fd);
         unlink(rig->path);

@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+#include "guest/iommu.h"
 #include "guest/net.h"
 #include "harness.h"
 #include "ring.h"
@@ -35,7 +36,12 @@ struct rig_config {
     unsigned int n_regions;     /* Adjacent in guest memory; 0: 1. */
     uint64_t region_size;       /* 0: 16 MiB. */
     bool unsealable;            /* Memory files that can be truncated. */
+
+    /* With FE_F_IOMMU: false: all translations are told at the connection, in
+     * blocks of RIG_IOMMU_PIECE; true: none is. */
+    bool misses;
 };
+#define RIG_IOMMU_PIECE (192 << 10)
 
 struct rig {
     struct rig_config c;
@@ -48,6 +54,7 @@ struct rig {
 
     int listen_fd;              /* Front end's, in role VHOST_CLIENT. */
     struct fe fe;
+    struct fe_iommu iommu;      /* With FE_F_IOMMU. */
     struct fe_vq vqs[2 * RIG_MAX_PAIRS];
     uint32_t bases[2 * RIG_MAX_PAIRS];  /* With which they started last. */
     struct vhost_rxq *rxqs[RIG_MAX_PAIRS];
@@ -67,6 +74,10 @@ void rig_make_guest(struct rig *);
 /* Connects and negotiates; makes memory and rings if there are none yet, and
  * sends the memory table. */
 void rig_connect(struct rig *);
+
+/* Sends the memory table (again) and, with FE_F_IOMMU, what is told of it
+ * beforehand. */
+void rig_send_mem_table(struct rig *);
 
 /* Starts and enables ring 'idx' at 'base'. */
 void rig_start_ring(struct rig *, unsigned int idx, uint32_t base);

@@ -502,6 +502,7 @@ main(int argc, char *argv[])
     const struct test_group groups[] = {
         RING_GROUPS("", FE_F_PACKED),
         RING_GROUPS("in-order-", in_order),
+        RING_GROUPS("iommu-", FE_F_PACKED | FE_F_IOMMU),
         { "", FE_F_PACKED, cases, N_ELEMS(cases) },
         { "in-order-", in_order, cases, N_ELEMS(cases) },
         { "", FE_F_PACKED, other_cases, N_ELEMS(other_cases) },

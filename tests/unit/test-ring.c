@@ -121,6 +121,7 @@ main(int argc, char *argv[])
     const struct test_group groups[] = {
         RING_GROUPS("", 0),
         RING_GROUPS("in-order-", FE_F_IN_ORDER),
+        RING_GROUPS("iommu-", FE_F_IOMMU),
         { "", 0, cases, N_ELEMS(cases) },
     };
 

@@ -97,6 +97,7 @@ enum fe_request {
 #define FE_F_EVENT_IDX FE_BIT(VIRTIO_RING_F_EVENT_IDX)
 #define FE_F_PROTOCOL FE_BIT(30)
 #define FE_F_VERSION_1 FE_BIT(VIRTIO_F_VERSION_1)
+#define FE_F_IOMMU FE_BIT(VIRTIO_F_ACCESS_PLATFORM)
 #define FE_F_PACKED FE_BIT(VIRTIO_F_RING_PACKED)
 #define FE_F_IN_ORDER FE_BIT(VIRTIO_F_IN_ORDER)
 
@@ -164,6 +165,7 @@ struct fe {
     bool lenient;               /* About what librte_vhost is known to do. */
     unsigned int n_regions;
     struct fe_region regions[FE_MAX_REGIONS];
+    struct fe_iommu *iommu;     /* NULL: none.  See guest/iommu.h. */
 };
 
 /* Makes a memory file of 'size' bytes; 'flags' are memfd_create()'s.  The same

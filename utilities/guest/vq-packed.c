@@ -15,6 +15,7 @@
 
 #include <string.h>
 
+#include "guest/iommu.h"
 #include "guest/vq-format.h"
 
 #define AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
@@ -154,7 +155,8 @@ put_chain(struct fe_vq *vq, const struct vring_packed_desc *first,
         struct vring_packed_desc *d = &vq->ring[vq->avail_at];
         bool more = i + 1 < n;
 
-        store_desc(d, bufs[i].addr, bufs[i].len, more ? NO_ID : id);
+        store_desc(d, fe_dma_addr(vq->fe, bufs[i].addr), bufs[i].len,
+                   more ? NO_ID : id);
         __atomic_store_n(&d->flags, buf_flags(&bufs[i], more)
                                     | available(vq->avail_wrap),
                          __ATOMIC_RELAXED);
@@ -171,7 +173,8 @@ fill_table(struct fe_vq *vq, const struct fe_buf bufs[], unsigned int n,
 
     table = fe_ptr(vq->fe, addr, n * sizeof *table);
     for (unsigned int i = 0; i < n; i++) {
-        store_desc(&table[i], bufs[i].addr, bufs[i].len, NO_ID);
+        store_desc(&table[i], fe_dma_addr(vq->fe, bufs[i].addr), bufs[i].len,
+                   NO_ID);
         __atomic_store_n(&table[i].flags, buf_flags(&bufs[i], false),
                          __ATOMIC_RELAXED);
     }
@@ -189,12 +192,12 @@ packed_add(struct fe_vq *vq, const struct fe_buf bufs[], unsigned int n,
     }
     if (table) {
         fill_table(vq, bufs, n, table);
-        first->addr = table;
+        first->addr = fe_dma_addr(vq->fe, table);
         first->len = n * sizeof *first;
         first->flags = VRING_DESC_F_INDIRECT;
         n = 1;
     } else {
-        first->addr = bufs[0].addr;
+        first->addr = fe_dma_addr(vq->fe, bufs[0].addr);
         first->len = bufs[0].len;
         first->flags = buf_flags(&bufs[0], n > 1);
     }

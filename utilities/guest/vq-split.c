@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "guest/iommu.h"
 #include "guest/vq-format.h"
 
 /* Where index 'idx' of a ring is.  Sizes are powers of 2 unless a front end
@@ -43,10 +44,10 @@ split_layout(struct fe_vq *vq, unsigned int r)
 }
 
 static void
-fill_desc(struct vring_desc *d, const struct fe_buf *buf, bool more,
-          uint16_t next)
+fill_desc(const struct fe *fe, struct vring_desc *d, const struct fe_buf *buf,
+          bool more, uint16_t next)
 {
-    d->addr = buf->addr;
+    d->addr = fe_dma_addr(fe, buf->addr);
     d->len = buf->len;
     d->flags = (buf->in ? VRING_DESC_F_WRITE : 0)
                | (more ? VRING_DESC_F_NEXT : 0);
@@ -60,7 +61,7 @@ fill_table(struct fe_vq *vq, const struct fe_buf bufs[], unsigned int n,
     struct vring_desc *table = fe_ptr(vq->fe, addr, n * sizeof *table);
 
     for (unsigned int i = 0; i < n; i++) {
-        fill_desc(&table[i], &bufs[i], i + 1 < n, i + 1);
+        fill_desc(vq->fe, &table[i], &bufs[i], i + 1 < n, i + 1);
     }
 }
 
@@ -82,7 +83,7 @@ split_add(struct fe_vq *vq, const struct fe_buf bufs[], unsigned int n,
         struct vring_desc *d = &vq->desc[head];
 
         fill_table(vq, bufs, n, table);
-        d->addr = table;
+        d->addr = fe_dma_addr(vq->fe, table);
         d->len = n * sizeof *d;
         d->flags = VRING_DESC_F_INDIRECT;
         d->next = 0;
@@ -91,7 +92,8 @@ split_add(struct fe_vq *vq, const struct fe_buf bufs[], unsigned int n,
         uint16_t id = head;
 
         for (unsigned int i = 0; i < n; i++) {
-            fill_desc(&vq->desc[id], &bufs[i], i + 1 < n, vq->next_free[id]);
+            fill_desc(vq->fe, &vq->desc[id], &bufs[i], i + 1 < n,
+                      vq->next_free[id]);
             id = vq->next_free[id];
         }
         vq->free_head = id;

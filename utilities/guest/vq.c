@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "guest/iommu.h"
 #include "guest/vq-format.h"
 
 static int
@@ -79,14 +80,21 @@ fe_vq_destroy(struct fe_vq *vq)
     vq->fe = NULL;
 }
 
+/* What SET_VRING_ADDR says of guest address 'addr'. */
+static uint64_t
+fe_ring_addr(const struct fe *fe, uint64_t addr)
+{
+    return fe->iommu ? fe_dma_addr(fe, addr) : fe_user_addr(fe, addr);
+}
+
 uint64_t
 fe_vq_send_addr(struct fe_vq *vq)
 {
     struct fe_vring_addr addr = {
         .index = vq->index,
-        .desc = fe_user_addr(vq->fe, vq->desc_addr),
-        .avail = fe_user_addr(vq->fe, vq->avail_addr),
-        .used = fe_user_addr(vq->fe, vq->used_addr),
+        .desc = fe_ring_addr(vq->fe, vq->desc_addr),
+        .avail = fe_ring_addr(vq->fe, vq->avail_addr),
+        .used = fe_ring_addr(vq->fe, vq->used_addr),
         .flags = vq->log,
         .log = vq->log_addr ? vq->log_addr : vq->used_addr,
     };
