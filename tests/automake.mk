@@ -10,6 +10,7 @@
 
 unit_tests = \
 	tests/unit/test-copy \
+	tests/unit/test-crash \
 	tests/unit/test-driver \
 	tests/unit/test-extras \
 	tests/unit/test-faults \
@@ -34,6 +35,8 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/attack.h \
 	tests/unit/harness.c \
 	tests/unit/harness.h \
+	tests/unit/machine.c \
+	tests/unit/machine.h \
 	tests/unit/rig.c \
 	tests/unit/rig.h \
 	tests/unit/ring-calls.c \

@@ -50,13 +50,8 @@ rig_set_senders(struct rig *rig, unsigned int n)
 }
 
 void
-rig_create(struct rig *rig, const char *name, const struct rig_config *c)
+rig_prepare(struct rig *rig, const char *name, const struct rig_config *c)
 {
-    static const struct vhost_port_ops ops = { .changed = changed_cb };
-    struct vhost_port_config pc;
-    char *error = NULL;
-    int retval;
-
     memset(rig, 0, sizeof *rig);
     if (c) {
         rig->c = *c;
@@ -84,6 +79,16 @@ rig_create(struct rig *rig, const char *name, const struct rig_config *c)
     if (c->role == VHOST_CLIENT) {
         rig->listen_fd = fe_listen(rig->path);
     }
+}
+
+static void
+make_port(struct rig *rig)
+{
+    static const struct vhost_port_ops ops = { .changed = changed_cb };
+    const struct rig_config *c = &rig->c;
+    struct vhost_port_config pc;
+    char *error = NULL;
+    int retval;
 
     memset(&pc, 0, sizeof pc);
     pc.name = rig->name;
@@ -106,6 +111,21 @@ rig_create(struct rig *rig, const char *name, const struct rig_config *c)
         CHECK(rig->rxqs[i] != NULL);
     }
     CHECK(!vhost_port_rxq(rig->port, RIG_MAX_PAIRS));
+}
+
+void
+rig_create(struct rig *rig, const char *name, const struct rig_config *config)
+{
+    rig_prepare(rig, name, config);
+    make_port(rig);
+}
+
+void
+rig_create_again(struct rig *rig)
+{
+    vhost_port_destroy(rig->port);
+    fe_hang_up(&rig->fe);
+    make_port(rig);
 }
 
 void

@@ -65,8 +65,14 @@ struct rig {
 #define RIG_RX(RIG, PAIR) (&(RIG)->vqs[2 * (PAIR)])
 #define RIG_TX(RIG, PAIR) (&(RIG)->vqs[2 * (PAIR) + 1])
 
-/* Creates the port only. */
+/* Makes all but the port, which may be another process's. */
+void rig_prepare(struct rig *, const char *name, const struct rig_config *);
+
+/* Creates the port too, and no more. */
 void rig_create(struct rig *, const char *name, const struct rig_config *);
+
+/* Destroys the port and creates it again, as if it were another one. */
+void rig_create_again(struct rig *);
 
 /* Makes guest memory and rings. */
 void rig_make_guest(struct rig *);

@@ -23,8 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "machine.h"
 #include "ring-cases.h"
-#include "record.h"
 
 #define FIRST_BASE 0x80008000u  /* Of a driver that has just started. */
 
@@ -344,199 +344,15 @@ test_other_memory(void)
     rig_close(&rig);
 }
 
-/* Interruption at every store.  No port here: a ring in shared memory, a
- * device of our own on it, and the record beside it. */
+/* Interruption at every store: see machine.h. */
 
-#define SIZE 8u
-
-struct machine {
-    struct fe fe;
-    struct fe_vq vq;
-    struct vhost_vring vr;
-    struct vring_state st;
-    struct vhost_mem *mem;
-    struct vhost_crash_record *record;  /* In the same shared memory. */
-    struct vhost_record_key key;
-    uint64_t bufs;
-    unsigned int offered, returned;
-};
-
-/* All that the device writes: ring and record. */
-struct picture {
-    struct vring_packed_desc ring[SIZE];
-    struct vring_packed_desc_event event;
-    struct vhost_crash_record record;
-};
-
-static void
-machine_init(struct machine *m, unsigned int idx, unsigned int position)
-{
-    struct fe_region *r;
-    uint64_t addr;
-
-    memset(m, 0, sizeof *m);
-    fe_init(&m->fe);
-    m->fe.features = RIG_FEATURES | test_variant();
-    r = fe_add_region(&m->fe, 0x100000, 1 << 20, 0x7f0000000000);
-    fe_vq_init(&m->vq, &m->fe, idx, SIZE, 0);
-    fe_vq_set_position(&m->vq, position);
-    m->bufs = fe_alloc(&m->fe, 0, SIZE * 2048, 64);
-    addr = fe_alloc(&m->fe, 0, sizeof *m->record, 64);
-    m->record = fe_ptr(&m->fe, addr, sizeof *m->record);
-
-    m->mem = calloc(1, sizeof *m->mem + sizeof m->mem->regions[0]);
-    CHECK(m->mem != NULL);
-    m->mem->n_regions = 1;
-    m->mem->regions[0] = (struct vhost_region) {
-        .guest_addr = r->guest_addr, .user_addr = r->user_addr,
-        .size = r->size, .host = r->map,
-    };
-    m->vr = (struct vhost_vring) {
-        .st = &m->st, .idx = idx, .size = SIZE, .hdr_len = 12,
-        .packed = true, .simple = true, .mergeable = true, .indirect = true,
-        .in_order = m->vq.in_order, .callfd = -1, .pdesc = m->vq.ring,
-        .driver_event = m->vq.driver_event,
-        .device_event = m->vq.device_event, .mem = m->mem,
-        .features = m->fe.features, .record = m->record,
-    };
-    m->key = (struct vhost_record_key) {
-        .dev = 1, .ino = 2, .desc = m->vq.desc_addr,
-        .features = m->fe.features, .size = SIZE, .base = fe_vq_base(&m->vq),
-    };
-    m->st.last_avail = m->st.used_idx = m->key.base;
-    vhost_record_start(m->record, &m->vr, &m->key, m->key.base);
-}
-
-static void
-machine_destroy(struct machine *m)
-{
-    fe_vq_destroy(&m->vq);
-    fe_destroy(&m->fe);
-    free(m->mem);
-}
-
-/* The guest offers one chain of 'n' descriptors, with its number as token. */
-static void
-machine_offer(struct machine *m, unsigned int n)
-{
-    struct fe_buf bufs[SIZE];
-    uint64_t addr = m->bufs + m->offered % SIZE * 2048;
-
-    CHECK_EQ(fe_split(bufs, addr, 112, n, !(m->vq.index & 1)), n);
-    CHECK_GE(fe_vq_add(&m->vq, bufs, n, 0, m->offered), 0);
-    m->offered++;
-    fe_vq_publish(&m->vq);
-}
-
-/* The device prepares a burst of up to 'max' buffers. */
-static unsigned int
-machine_begin(struct machine *m, unsigned int max)
-{
-    static const uint32_t lens[SIZE] = {
-        100, 100, 100, 100, 100, 100, 100, 100,
-    };
-    struct vhost_burst *b = rig_burst();
-    enum vhost_reserve why;
-
-    if (m->vq.index & 1) {
-        return vring_packed_peek(&m->vr, b, max);
-    }
-    return vring_packed_reserve(&m->vr, b, lens, max, &why);
-}
-
-/* And gives it back. */
-static void
-machine_push(struct machine *m)
-{
-    struct vhost_burst *b = rig_burst();
-
-    if (m->vq.index & 1) {
-        vring_packed_complete(&m->vr, b, b->n);
-    } else {
-        vring_packed_commit(&m->vr, b);
-    }
-}
-
-/* The guest takes what was given back; returns how much. */
-static unsigned int
-machine_take(struct machine *m)
-{
-    unsigned int n = 0;
-    uint16_t head;
-    uint32_t len;
-
-    for (; fe_vq_used(&m->vq, &head, &len); n++) {
-        CHECK_EQ(m->vq.chains[head].token, m->returned);
-        CHECK_EQ(len, m->vq.index & 1 ? 0 : 112);
-        m->returned++;
-    }
-    return n;
-}
-
-/* What the device of 'm' does until it is interrupted. */
-static void
-do_push(struct machine *m)
-{
-    machine_push(m);
-}
-
+/* What the device of 'm' may be interrupted in, besides machine_push(). */
 static void
 do_resume(struct machine *m)
 {
     struct vhost_record_found found;
 
     vhost_record_resume(m->record, &m->vr, &m->key, &found);
-}
-
-static void
-take_picture(const struct machine *m, struct picture *p)
-{
-    memcpy(p->ring, m->vq.ring, sizeof p->ring);
-    p->event = *m->vq.device_event;
-    memcpy(&p->record, m->record, sizeof p->record);
-}
-
-static void
-put_picture(struct machine *m, const struct picture *p)
-{
-    memcpy(m->vq.ring, p->ring, sizeof p->ring);
-    *m->vq.device_event = p->event;
-    memcpy(m->record, &p->record, sizeof p->record);
-}
-
-/* A successor starts on what is there, as device.c does, and serves the guest
- * from there on, which 'looks' at the ring before that or not. */
-static void
-succeed(struct machine *m, bool looks)
-{
-    struct vhost_record_found found = { .pos = m->key.base };
-
-    if (looks) {
-        unsigned int n = machine_take(m);
-
-        /* Sometimes all that came back is offered again at once. */
-        for (unsigned int i = 0; i < n && m->vq.n_free; i++) {
-            machine_offer(m, 1);
-        }
-    }
-    memset(&m->st, 0, sizeof m->st);
-    if (!vhost_record_resume(m->record, &m->vr, &m->key, &found)) {
-        vhost_record_start(m->record, &m->vr, &m->key, found.pos);
-    }
-    CHECK_EQ(atomic_load(&m->record->pending), 0);
-    m->st.last_avail = m->st.used_idx = found.pos;
-    for (unsigned int i = 0; i < 3; i++) {
-        machine_take(m);
-        while (m->vq.n_free) {
-            machine_offer(m, 1);
-        }
-        while (machine_begin(m, SIZE)) {
-            machine_push(m);
-        }
-    }
-    machine_take(m);
-    CHECK_EQ(m->returned, m->offered);
-    CHECK(!m->st.broken);
 }
 
 /* In a child, which may spoil everything.  Fails if it does. */
@@ -550,7 +366,7 @@ try_succeed(struct machine *m, const struct picture *p, bool looks)
     pid = fork();
     CHECK_GE(pid, 0);
     if (!pid) {
-        succeed(m, looks);
+        machine_succeed(m, looks);
         _exit(0);
     }
     CHECK_EQ(waitpid(pid, &status, 0), pid);
@@ -564,17 +380,6 @@ try_succeed(struct machine *m, const struct picture *p, bool looks)
 typedef void stopped_func(struct machine *, const struct picture *,
                           unsigned int n);
 
-/* Waits for 'pid' to stop; returns the signal. */
-static int
-wait_stop(pid_t pid)
-{
-    int status;
-
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
-    CHECK(WIFSTOPPED(status));
-    return WSTOPSIG(status);
-}
-
 /* Runs 'action' in a child, step by step, and calls 'stopped' for each picture
  * that there is meanwhile, the first one and the last one included.  Returns
  * their number. */
@@ -584,20 +389,9 @@ step_through(struct machine *m, void (*action)(struct machine *),
 {
     static struct picture pictures[1024];
     unsigned int n = 0;
-    pid_t pid = fork();
+    pid_t pid = step_start(m, NULL, action);
 
-    CHECK_GE(pid, 0);
-    if (!pid) {
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL)) {
-            _exit(1);
-        }
-        raise(SIGSTOP);
-        action(m);
-        raise(SIGSTOP);
-        _exit(0);
-    }
-    CHECK_EQ(wait_stop(pid), SIGSTOP);
-    for (;;) {
+    do {
         struct picture *p = &pictures[n];
 
         take_picture(m, p);
@@ -605,90 +399,13 @@ step_through(struct machine *m, void (*action)(struct machine *),
             n++;
             CHECK_LT(n, N_ELEMS(pictures));
         }
-        CHECK_EQ(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
-        if (wait_stop(pid) == SIGSTOP) {
-            break;
-        }
-    }
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
+    } while (step(pid));
+    step_kill(pid);
     for (unsigned int i = 0; i < n; i++) {
         stopped(m, &pictures[i], i);
     }
     put_picture(m, &pictures[n - 1]);
     return n;
-}
-
-static bool
-may_trace(void)
-{
-    pid_t pid = fork();
-    int status;
-
-    if (!pid) {
-        _exit(ptrace(PTRACE_TRACEME, 0, NULL, NULL) ? 1 : 0);
-    }
-    waitpid(pid, &status, 0);
-    return WIFEXITED(status) && !WEXITSTATUS(status);
-}
-
-/* What the guest offers, and what happened before. */
-struct scene {
-    const char *name;
-    unsigned int position;      /* Where the ring starts. */
-    unsigned int before[8];     /* Chains of these lengths have been used, one
-                                 * burst each; 0: end. */
-    bool before_at_once;        /* No, in one burst. */
-    unsigned int chains[8];     /* These are given back in one burst; 0:
-                                 * end. */
-};
-
-static const struct scene scenes[] = {
-    { "first burst, of one", 0, { 0 }, false, { 1 } },
-    { "first burst, of three", 0, { 0 }, false, { 1, 1, 1 } },
-    { "first burst, of chains", 0, { 0 }, false, { 2, 3, 1 } },
-    { "first burst, the whole ring", 0, { 0 }, false,
-      { 1, 1, 1, 1, 1, 1, 1, 1 } },
-    { "later in the first lap", 0, { 1, 2 }, false, { 1, 2, 1 } },
-    { "across the first lap's end", 0, { 1, 2, 3 }, false, { 1, 2, 1 } },
-    { "up to the first lap's end", 0, { 1, 2, 3 }, false, { 1, 1 } },
-    { "in the second lap", 0, { 4, 4 }, false, { 1, 1, 1 } },
-    { "the second lap's first", 0, { 1, 1, 1, 1, 1, 1, 1, 1 }, true, { 1 } },
-    { "after a chain over the ring", 0, { 8 }, false, { 1 } },
-    { "after a chain over the ring, chains", 0, { 8 }, false, { 1, 2 } },
-    { "up to the second lap's end", 8, { 1, 1, 1, 1, 1, 1 }, true, { 1, 1 } },
-    { "across the second lap's end", 8, { 1, 1, 1, 1, 1, 1 }, true,
-      { 1, 1, 1, 1 } },
-    { "whole ring, second lap", 8, { 0 }, false, { 1, 1, 1, 1, 1, 1, 1, 1 } },
-    { "from a base in the lap", 5, { 0 }, false, { 1, 1, 1, 1, 1 } },
-    { "one long chain", 3, { 1 }, false, { 8 } },
-};
-
-/* Sets up 'scene' in 'm' up to the point where the burst is prepared. */
-static void
-machine_play(struct machine *m, const struct scene *scene, unsigned int idx)
-{
-    unsigned int n = 0;
-
-    machine_init(m, idx, scene->position);
-    for (unsigned int i = 0; i < 8 && scene->before[i]; i++) {
-        machine_offer(m, scene->before[i]);
-        if (!scene->before_at_once) {
-            CHECK_EQ(machine_begin(m, 1), 1);
-            machine_push(m);
-            machine_take(m);
-        }
-    }
-    if (scene->before_at_once) {
-        while (machine_begin(m, SIZE)) {
-            machine_push(m);
-        }
-        machine_take(m);
-    }
-    for (; n < 8 && scene->chains[n]; n++) {
-        machine_offer(m, scene->chains[n]);
-    }
-    CHECK_EQ(machine_begin(m, n), n);
 }
 
 static void
@@ -705,14 +422,14 @@ test_every_store(void)
     if (!may_trace()) {
         test_skip("this process may not trace others");
     }
-    for (size_t i = 0; i < N_ELEMS(scenes); i++) {
+    for (unsigned int i = 0; i < n_scenes; i++) {
         for (unsigned int idx = 0; idx < 2; idx++) {
             struct machine m;
             unsigned int n;
 
             test_part("ring %u, %s", idx, scenes[i].name);
-            machine_play(&m, &scenes[i], idx);
-            n = step_through(&m, do_push, after_push);
+            machine_play(&m, &scenes[i], idx, NULL);
+            n = step_through(&m, machine_push, after_push);
             /* The record, the ring, the record. */
             CHECK_GE(n, 6);
             machine_destroy(&m);
@@ -743,12 +460,12 @@ test_every_store_twice(void)
     if (!may_trace()) {
         test_skip("this process may not trace others");
     }
-    for (size_t i = 0; i < N_ELEMS(scenes); i += test_slow ? 4 : 1) {
+    for (unsigned int i = 0; i < n_scenes; i += test_slow ? 4 : 1) {
         struct machine m;
 
         test_part("%s", scenes[i].name);
-        machine_play(&m, &scenes[i], i % 2);
-        step_through(&m, do_push, resume_after_push);
+        machine_play(&m, &scenes[i], i % 2, NULL);
+        step_through(&m, machine_push, resume_after_push);
         machine_destroy(&m);
     }
 }
@@ -771,7 +488,7 @@ reset_after_push(struct machine *m, const struct picture *p, unsigned int n)
             for (unsigned int i = 0; i < offered; i++) {
                 machine_offer(m, 1 + i);
             }
-            succeed(m, false);
+            machine_succeed(m, false);
             _exit(0);
         }
         CHECK_EQ(waitpid(pid, &status, 0), pid);
@@ -788,15 +505,39 @@ test_every_store_then_reset(void)
     if (!may_trace()) {
         test_skip("this process may not trace others");
     }
-    for (size_t i = 0; i < N_ELEMS(scenes); i++) {
+    for (unsigned int i = 0; i < n_scenes; i++) {
         struct machine m;
 
         if (scenes[i].position) {
             continue;           /* A driver starts at the first one. */
         }
         test_part("%s", scenes[i].name);
-        machine_play(&m, &scenes[i], i % 2);
-        step_through(&m, do_push, reset_after_push);
+        machine_play(&m, &scenes[i], i % 2, NULL);
+        step_through(&m, machine_push, reset_after_push);
+        machine_destroy(&m);
+    }
+}
+
+/* Somebody else, who keeps no record, has gone on with the ring. */
+static void
+test_used_meanwhile(void)
+{
+    for (unsigned int i = 0; i < n_scenes; i++) {
+        struct vhost_record_found found;
+        struct machine m;
+        unsigned int n;
+
+        test_part("%s", scenes[i].name);
+        machine_play(&m, &scenes[i], i % 2, NULL);
+        machine_push(&m);
+        CHECK(vhost_record_resume(m.record, &m.vr, &m.key, &found));
+        n = machine_take(&m);
+        CHECK_GE(n, 1);
+        m.vr.record = NULL;
+        machine_offer(&m, 1);
+        CHECK_EQ(machine_begin(&m, 1), 1);
+        machine_push(&m);
+        CHECK(!vhost_record_resume(m.record, &m.vr, &m.key, &found));
         machine_destroy(&m);
     }
 }
@@ -838,7 +579,7 @@ test_damaged(void)
     struct picture p;
 
     for (int pending = 0; pending < 2; pending++) {
-        machine_play(&m, &scenes[4], 1);
+        machine_play(&m, &scenes[4], 1, NULL);
         if (pending) {
             vhost_record_begin(m.record, m.st.last_avail, rig_burst()->used,
                                3, 3);
@@ -851,23 +592,23 @@ test_damaged(void)
         EXPECT_REFUSED(key.ino, 9);
         EXPECT_REFUSED(key.desc, 0x1000);
         EXPECT_REFUSED(key.features, 0);
-        EXPECT_REFUSED(key.size, SIZE + 1);
+        EXPECT_REFUSED(key.size, MACHINE_SIZE + 1);
         EXPECT_REFUSED(key.base, 0);
 
         EXPECT_REFUSED(pending, VHOST_BURST_SEGS + 1);
         EXPECT_REFUSED(pending, 0x8000);
         EXPECT_REFUSED(pending, 0xffff);
-        EXPECT_REFUSED(pos, SIZE);
-        EXPECT_REFUSED(pos, 0x8000 | SIZE);
+        EXPECT_REFUSED(pos, MACHINE_SIZE);
+        EXPECT_REFUSED(pos, 0x8000 | MACHINE_SIZE);
         EXPECT_REFUSED(pos, 0x7fff);
         EXPECT_REFUSED(pos, 0xffff);
-        EXPECT_REFUSED(first, SIZE);
+        EXPECT_REFUSED(first, MACHINE_SIZE);
         EXPECT_REFUSED(first, 0xffff);
         EXPECT_REFUSED(n_bufs, VHOST_BURST_SEGS + 1);
         EXPECT_REFUSED(cookie, p.record.cookie + 1);
         EXPECT_REFUSED(cookie, 0);
         if (pending) {
-            EXPECT_REFUSED(used[0].slots, SIZE);
+            EXPECT_REFUSED(used[0].slots, MACHINE_SIZE);
             EXPECT_REFUSED(used[1].slots, 0);
             EXPECT_REFUSED(used[0].slots, 0xffff);
             EXPECT_REFUSED(used[2].slots, 0x8000);
@@ -883,7 +624,7 @@ test_damaged(void)
     }
 
     /* As many as there are, each with as many slots as can be. */
-    machine_play(&m, &scenes[0], 1);
+    machine_play(&m, &scenes[0], 1, NULL);
     for (unsigned int i = 0; i < VHOST_BURST_SEGS; i++) {
         many[i] = (struct vhost_used) { i, 0xffff, 0 };
     }
@@ -943,7 +684,7 @@ test_random_records(void)
     struct machine m;
     uint8_t *p;
 
-    machine_init(&m, 1, 0);
+    machine_init(&m, 1, 0, NULL);
     guard = fe_alloc(&m.fe, 0, 4096, 64);
     p = fe_ptr(&m.fe, guard, 4096);
     pattern_fill(p, 4096, 1);
@@ -952,8 +693,9 @@ test_random_records(void)
         struct vhost_record_found found;
 
         atomic_store(&m.record->pending, r % 8 ? r / 8 % 8 : r / 8 % 1024);
-        atomic_store(&m.record->pos, (r >> 20) % (SIZE + 1) | (r & 0x8000));
-        m.record->first = (r >> 24) % (SIZE + 1) | (r >> 16 & 0x8000);
+        atomic_store(&m.record->pos,
+                     (r >> 20) % (MACHINE_SIZE + 1) | (r & 0x8000));
+        m.record->first = (r >> 24) % (MACHINE_SIZE + 1) | (r >> 16 & 0x8000);
         for (unsigned int k = 0; k < 8; k++) {
             uint64_t q = test_random(&rnd);
 
@@ -963,7 +705,7 @@ test_random_records(void)
         }
         if (vhost_record_resume(m.record, &m.vr, &m.key, &found)) {
             n_resumed++;
-            CHECK_LT(found.pos & 0x7fff, SIZE);
+            CHECK_LT(found.pos & 0x7fff, MACHINE_SIZE);
         }
     }
     CHECK_GT(n_resumed, 100);
@@ -979,6 +721,7 @@ static const struct test_case cases[] = {
     { "every-store", test_every_store, 60 },
     { "every-store-twice", test_every_store_twice, 60 },
     { "every-store-then-reset", test_every_store_then_reset, 60 },
+    { "used-meanwhile", test_used_meanwhile, 0 },
 };
 
 static const struct test_case other_cases[] = {
