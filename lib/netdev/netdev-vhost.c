@@ -278,6 +278,10 @@ choose_offer(const struct netdev_vhost *dev, struct vhost_offer *offer)
         say_what_postcopy_means(dev);
         offer->protocol_features |= UINT64_C(1) << VHOST_PROTOCOL_F_PAGEFAULT;
     }
+    if (o->extras & VHOST_EXTRA_INFLIGHT) {
+        offer->protocol_features
+            |= UINT64_C(1) << VHOST_PROTOCOL_F_INFLIGHT_SHMFD;
+    }
     if (o->extras & VHOST_EXTRA_RESET_DEVICE) {
         offer->protocol_features
             |= UINT64_C(1) << VHOST_PROTOCOL_F_RESET_DEVICE;

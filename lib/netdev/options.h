@@ -25,6 +25,7 @@ enum vhost_extra {
     VHOST_EXTRA_RING_RESET = 1 << 2,
     VHOST_EXTRA_MEM_SLOTS = 1 << 3,
     VHOST_EXTRA_RESET_DEVICE = 1 << 4,
+    VHOST_EXTRA_INFLIGHT = 1 << 5,
 };
 
 struct vhost_options {

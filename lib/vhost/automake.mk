@@ -17,6 +17,8 @@ vhost_sources = \
 	lib/vhost/dispose.c \
 	lib/vhost/dispose.h \
 	lib/vhost/gate.h \
+	lib/vhost/inflight.c \
+	lib/vhost/inflight.h \
 	lib/vhost/iommu.c \
 	lib/vhost/iommu.h \
 	lib/vhost/iotlb.c \

@@ -22,6 +22,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "inflight.h"
 #include "iommu.h"
 #include "notify.h"
 #include "postcopy.h"
@@ -480,8 +481,10 @@ vhost_device_set_mem(struct vhost_port *port, struct vhost_mem *mem)
 static uint16_t
 split_start(struct vhost_ring *ring, const struct vhost_vring *vr)
 {
-    uint16_t used_idx = __atomic_load_n(&vr->used->idx, __ATOMIC_RELAXED);
+    uint16_t used_idx;
 
+    vhost_inflight_settle(ring, vr);
+    used_idx = __atomic_load_n(&vr->used->idx, __ATOMIC_RELAXED);
     if (used_idx != (uint16_t) ring->base) {
         vhost_port_log(ring->port, VHOST_LOG_INFO, "vring %u goes on at used "
                        "index %u rather than at base %u", ring->idx, used_idx,

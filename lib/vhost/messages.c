@@ -6,6 +6,7 @@
  * come and are answered session.c's.
  */
 
+#include "inflight.h"
 #include "messages.h"
 #include "postcopy.h"
 
@@ -428,6 +429,15 @@ static const struct vhost_handler handlers[VHOST_USER_N_REQUESTS] = {
         "POSTCOPY_END", .feature = VHOST_USER_PROTOCOL_F_PAGEFAULT,
         .prepare = vhost_postcopy_end_prepare,
         .stop = vhost_postcopy_end_stop, .execute = vhost_postcopy_end },
+    [VHOST_USER_GET_INFLIGHT_FD] = {
+        "GET_INFLIGHT_FD", .size = -1, .check = vhost_inflight_check,
+        .feature = VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD,
+        .execute = vhost_inflight_get },
+    [VHOST_USER_SET_INFLIGHT_FD] = {
+        "SET_INFLIGHT_FD", .size = -1, .max_fds = 1,
+        .check = vhost_inflight_check_fd,
+        .feature = VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD,
+        .prepare = vhost_inflight_prepare, .execute = vhost_inflight_set },
     [VHOST_USER_RESET_DEVICE] = {
         "RESET_DEVICE", .feature = VHOST_USER_PROTOCOL_F_RESET_DEVICE,
         .stop = stop_all, .execute = reset_device },

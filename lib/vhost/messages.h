@@ -27,6 +27,7 @@ struct vhost_reply {
         uint64_t u64;
         struct vhost_wire_vring_state state;
         struct vhost_wire_mem_table mem;
+        struct vhost_wire_inflight inflight;
     } payload;
     uint32_t size;              /* 0: nothing but an acknowledgement, */
     bool is_empty;              /* unless this says that it has no payload. */

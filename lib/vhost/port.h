@@ -62,6 +62,13 @@ struct vhost_ring {
     int64_t drain_after;        /* Not before, vhost_now_ms(). */
 };
 
+/* A buffer for descriptors in flight (inflight.h). */
+struct vhost_inflight {
+    struct vhost_mem *map;      /* SET_INFLIGHT_FD; NULL: none. */
+    unsigned int n_queues;
+    unsigned int queue_size;
+};
+
 /* The handshake with the polling threads that is under way (stop.c). */
 struct vhost_stop {
     bool active;
@@ -174,6 +181,8 @@ struct vhost_port {
     char *mem_error;            /* or why there is none. */
     struct vhost_job *log_job;  /* SET_LOG_BASE at the worker, */
     struct vhost_dirty_log *new_log;    /* with its result. */
+    struct vhost_job *inflight_job; /* SET_INFLIGHT_FD at the worker, */
+    struct vhost_mem *new_inflight; /* with its result. */
     int backend_fd;             /* SET_BACKEND_REQ_FD, -1: none. */
     struct vhost_postcopy *postcopy;    /* Migration to here, or NULL. */
     struct vhost_job *postcopy_job;     /* The worker's, for a message. */
@@ -188,6 +197,7 @@ struct vhost_port {
     /* Device. */
     struct vhost_mem *mem;
     struct vhost_dirty_log *log;    /* SET_LOG_BASE, NULL: none. */
+    struct vhost_inflight inflight;
     struct vhost_record_file record_file;
     struct vhost_iommu *iommu;  /* NULL: no vIOMMU. */
     _Atomic uint64_t iommu_asked, iommu_updates, iommu_invalidations;

@@ -11,6 +11,7 @@
  * in a wrong belief.
  */
 
+#include "inflight.h"
 #include "messages.h"
 #include "postcopy.h"
 
@@ -512,6 +513,7 @@ vhost_session_end(struct vhost_port *port, const char *format, ...)
     vhost_timer_cancel(&port->throttle);
     vhost_timer_cancel(&port->hint);
     vhost_mem_table_cancel(port);
+    vhost_inflight_cancel(port);
     vhost_log_base_cancel(port);
     vhost_postcopy_cancel(port);
 
@@ -530,6 +532,7 @@ vhost_session_teardown(struct vhost_port *port)
     vhost_device_release(port);
     vhost_device_unref_mem(port, port->new_mem);
     port->new_mem = NULL;
+    vhost_inflight_release(port);
     vhost_dispose(port->disposal, &port->backend_fd, 1);
     port->backend_fd = -1;
 

@@ -163,6 +163,7 @@ struct vhost_port_ops {
  * (vhost-user, "Protocol features"). */
 #define VHOST_F_RING_RESET 40
 #define VHOST_PROTOCOL_F_PAGEFAULT 8
+#define VHOST_PROTOCOL_F_INFLIGHT_SHMFD 12
 #define VHOST_PROTOCOL_F_RESET_DEVICE 13
 #define VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS 15
 

@@ -38,6 +38,8 @@ enum vhost_request {
     VHOST_USER_POSTCOPY_ADVISE = 28,
     VHOST_USER_POSTCOPY_LISTEN = 29,
     VHOST_USER_POSTCOPY_END = 30,
+    VHOST_USER_GET_INFLIGHT_FD = 31,
+    VHOST_USER_SET_INFLIGHT_FD = 32,
     VHOST_USER_RESET_DEVICE = 34,
     VHOST_USER_GET_MAX_MEM_SLOTS = 36,
     VHOST_USER_ADD_MEM_REG = 37,
@@ -75,6 +77,7 @@ enum vhost_protocol_feature {
     VHOST_USER_PROTOCOL_F_PAGEFAULT = 8,
     VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD = 10, /* These two allow the back */
     VHOST_USER_PROTOCOL_F_HOST_NOTIFIER = 11,   /* end what it never does. */
+    VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD = 12,
     VHOST_USER_PROTOCOL_F_RESET_DEVICE = 13,
     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15,
     VHOST_USER_PROTOCOL_F_STATUS = 16,
@@ -156,6 +159,15 @@ struct vhost_wire_log {
 /* SET_VRING_ADDR, flags: writes to the ring itself are logged, too. */
 #define VHOST_WIRE_VRING_F_LOG 0x1
 
+/* "Inflight description". */
+struct vhost_wire_inflight {
+    uint64_t mmap_size;
+    uint64_t mmap_offset;
+    uint16_t num_queues;
+    uint16_t queue_size;
+};
+#define VHOST_WIRE_INFLIGHT_MIN 20  /* Without C's padding. */
+
 union vhost_wire_payload {
     uint64_t u64;
     struct vhost_wire_vring_state state;
@@ -164,6 +176,7 @@ union vhost_wire_payload {
     struct vhost_wire_mem_table mem;
     struct vhost_wire_mem_reg mem_reg;
     struct vhost_wire_iotlb iotlb;
+    struct vhost_wire_inflight inflight;
 };
 
 /* File descriptors that one message may carry at most. */

@@ -4,11 +4,14 @@
  * Unit tests of what a port offers, when that changes, and of features beyond
  * those of the stock ports, which have to be asked for. */
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "rig.h"
@@ -762,10 +765,388 @@ test_reset_device(void)
     rig_close(&rig);
 }
 
+/* INFLIGHT_SHMFD. */
+
+#define INFLIGHT_PROTOCOL (RIG_PROTOCOL | FE_P_INFLIGHT)
+
+struct inflight {
+    uint64_t mmap_size;
+    uint64_t mmap_offset;
+    uint16_t num_queues;
+    uint16_t queue_size;
+};
+
+/* The buffer as the specification has it, for split rings. */
+struct inflight_region {
+    uint64_t features;
+    uint16_t version;
+    uint16_t desc_num;
+    uint16_t last_batch_head;
+    uint16_t used_idx;
+    struct {
+        uint8_t inflight;
+        uint8_t padding[5];
+        uint16_t next;
+        uint64_t counter;
+    } desc[];
+};
+
+#define REGION_SIZE(N) ((16 + (N) * 16 + 63) / 64 * 64)
+
+/* GET_INFLIGHT_FD; returns the descriptor. */
+static int
+get_inflight(struct rig *rig, struct inflight *f, unsigned int n_queues,
+             unsigned int queue_size, size_t size)
+{
+    union {
+        char buf[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct {
+        struct fe_header h;
+        uint8_t payload[24];
+    } reply;
+    struct iovec iov = { &reply, sizeof reply };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1,
+                          .msg_control = &control,
+                          .msg_controllen = sizeof control };
+    struct cmsghdr *c;
+    int fd;
+
+    memset(f, 0, sizeof *f);
+    f->num_queues = n_queues;
+    f->queue_size = queue_size;
+    CHECK(fe_send(&rig->fe, FE_GET_INFLIGHT_FD, 0, f, size));
+    CHECK_EQ(recvmsg(rig->fe.sock, &msg, MSG_CMSG_CLOEXEC),
+             sizeof reply.h + size);
+    CHECK_EQ(reply.h.request, FE_GET_INFLIGHT_FD);
+    CHECK_EQ(reply.h.size, size);
+    c = CMSG_FIRSTHDR(&msg);
+    CHECK(c && c->cmsg_type == SCM_RIGHTS);
+    memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    memcpy(f, reply.payload, size);
+    return fd;
+}
+
+static uint64_t
+set_inflight(struct rig *rig, const struct inflight *f, int fd)
+{
+    return fe_ask_fds(&rig->fe, FE_SET_INFLIGHT_FD, f, sizeof *f, &fd, 1);
+}
+
+/* Our own buffer, over connections that break off. */
+static void
+test_inflight(void)
+{
+    const struct rig_config c = { .protocol = INFLIGHT_PROTOCOL };
+    unsigned int n_fds;
+    struct inflight f;
+    struct stat st;
+    struct rig rig;
+    int fd;
+
+    rig_create(&rig, "p", &c);
+    rig_connect(&rig);
+    n_fds = settled_fds(&rig);
+    fd = get_inflight(&rig, &f, 2, 256, sizeof f);
+    CHECK_EQ(f.num_queues, 2);
+    CHECK_EQ(f.queue_size, 256);
+    CHECK_EQ(f.mmap_offset, 0);
+    CHECK_GE(f.mmap_size, 2 * REGION_SIZE(256));
+    CHECK_EQ(fstat(fd, &st), 0);
+    CHECK_GE(st.st_size, f.mmap_size);
+    CHECK_EQ(st.st_blocks, 0);
+    CHECK_EQ(settled_fds(&rig), n_fds + 1);     /* Our own. */
+    CHECK_NE(ftruncate(fd, 0), 0);
+    CHECK_EQ(set_inflight(&rig, &f, fd), 0);
+    rig_start(&rig);
+    n_fds = settled_fds(&rig) - 1;
+    for (unsigned int i = 0; i < 10; i++) {
+        for (unsigned int k = 0; k < 20; k++) {
+            rig_check_traffic(&rig, 0);
+        }
+        rig_disconnect(&rig);
+        rig_connect(&rig);
+        CHECK_EQ(set_inflight(&rig, &f, fd), 0);
+        rig_start(&rig);
+    }
+    CHECK_EQ(settled_fds(&rig), n_fds + 1);
+    CHECK_EQ(rig_all_guest_errors(&rig), 0);
+    CHECK(!test_logged("makes no sense"));
+    CHECK(!test_logged("given back unused"));
+
+    test_part("the short form, and others in its place while rings run");
+    close(fd);
+    fd = get_inflight(&rig, &f, 8, 32768, 20);
+    CHECK_EQ(fe_ask_fds(&rig.fe, FE_SET_INFLIGHT_FD, &f, 20, &fd, 1), 0);
+    for (unsigned int i = 0; i < 20; i++) {
+        CHECK_EQ(set_inflight(&rig, &f, fd), 0);
+    }
+    rig_check_traffic(&rig, 0);
+    CHECK_EQ(settled_fds(&rig), n_fds + 1);
+    close(fd);
+    rig_close(&rig);
+}
+
+/* A back end before us, which did not use buffers in order: it had taken five
+ * of six and given back two, of which the last is still marked. */
+static void
+leave_in_flight(struct fe_vq *vq, struct inflight_region *r,
+                const uint16_t heads[6])
+{
+    static const unsigned int order[] = { 4, 0, 2 };
+
+    r->version = 1;
+    r->desc_num = vq->size;
+    r->used_idx = 1;
+    r->last_batch_head = heads[3];
+    for (unsigned int i = 0; i < 3; i++) {
+        r->desc[heads[order[i]]].inflight = 1;
+        r->desc[heads[order[i]]].counter = 1000 + i;
+    }
+    r->desc[heads[3]].inflight = 1;
+    r->desc[heads[3]].counter = 999;
+    vq->used->ring[0].id = heads[1];
+    vq->used->ring[1].id = heads[3];
+    __atomic_store_n(&vq->used->idx, 2, __ATOMIC_RELEASE);
+}
+
+static void
+test_inflight_of_others(void)
+{
+    const struct rig_config c = { .protocol = INFLIGHT_PROTOCOL,
+                                  .ring_size = 8 };
+    static const unsigned int expected[] = { 1, 3, 4, 0, 2 };
+    struct inflight_region *r[2];
+    struct inflight f = { .num_queues = 2, .queue_size = 8,
+                          .mmap_size = 2 * REGION_SIZE(8) };
+    uint8_t frame[2048];
+    uint16_t heads[6], head;
+    uint32_t len;
+    uint64_t buf;
+    struct rig rig;
+    uint8_t *map;
+    int fd;
+
+    fd = fe_memfd(f.mmap_size, 0);
+    map = mmap(NULL, f.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    rig_create(&rig, "p", &c);
+    rig_connect(&rig);
+    CHECK_EQ(set_inflight(&rig, &f, fd), 0);
+    buf = fe_alloc(&rig.fe, 0, 2048, 64);
+    for (unsigned int idx = 0; idx < 2; idx++) {
+        struct fe_vq *vq = &rig.vqs[idx];
+
+        r[idx] = (struct inflight_region *) (map + idx * REGION_SIZE(8));
+        for (unsigned int i = 0; i < 6; i++) {
+            if (idx) {
+                heads[i] = vq->free_head;
+                CHECK(rig_guest_send(&rig, 0, buf, 100, i));
+            } else {
+                struct fe_buf b = { buf, 2048, true };
+                int h = fe_vq_add(vq, &b, 1, 0, i);
+
+                CHECK_GE(h, 0);
+                heads[i] = h;
+                fe_vq_publish(vq);
+            }
+        }
+        leave_in_flight(vq, r[idx], heads);
+    }
+    rig_start_ring(&rig, 0, 5);
+    rig_start_ring(&rig, 1, 5);
+    CHECK(test_logged("vring 0: 3 buffers that another back end"));
+    CHECK(test_logged("vring 1: 3 buffers that another back end"));
+    for (unsigned int idx = 0; idx < 2; idx++) {
+        struct fe_vq *vq = &rig.vqs[idx];
+
+        for (unsigned int i = 0; i < 5; i++) {
+            test_part("ring %u, buffer %u", idx, i);
+            CHECK(fe_vq_used(vq, &head, &len));
+            CHECK_EQ(vq->chains[head].token, expected[i]);
+            CHECK_EQ(len, 0);
+        }
+        CHECK(!fe_vq_used(vq, &head, &len));
+        CHECK_EQ(r[idx]->used_idx, 5);
+        for (unsigned int i = 0; i < 8; i++) {
+            CHECK_EQ(r[idx]->desc[i].inflight, 0);
+        }
+    }
+
+    /* The sixth was not taken. */
+    CHECK_EQ(rig_switch_recv(&rig, 0, frame, sizeof frame, NULL), 100);
+    CHECK_PATTERN(frame, 100, 5);
+    CHECK(fe_vq_used(RIG_TX(&rig, 0), &head, &len));
+    CHECK_EQ(RIG_TX(&rig, 0)->chains[head].token, 5);
+    CHECK(rig_switch_send(&rig, 0, 100, 7, NULL));
+    CHECK(fe_vq_used(RIG_RX(&rig, 0), &head, &len));
+    CHECK_EQ(RIG_RX(&rig, 0)->chains[head].token, 5);
+    rig_check_traffic(&rig, 0);
+    CHECK_EQ(rig_all_guest_errors(&rig), 0);
+    munmap(map, f.mmap_size);
+    close(fd);
+    rig_close(&rig);
+}
+
+/* Buffers that lie: nothing of them is believed, and rings work. */
+static void
+test_inflight_lies(void)
+{
+    const struct rig_config c = { .protocol = INFLIGHT_PROTOCOL,
+                                  .ring_size = 8 };
+    struct inflight f = { .num_queues = 2, .queue_size = 8,
+                          .mmap_size = 4096 };
+    uint64_t rnd = 5;
+    struct rig rig;
+    uint8_t *map;
+    int fd;
+
+    CHECK_EQ(vhost_sigbus_install(), 0);
+    fd = fe_memfd(f.mmap_size, 0);
+    map = mmap(NULL, f.mmap_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    rig_create(&rig, "p", &c);
+    rig_connect(&rig);
+    CHECK_EQ(set_inflight(&rig, &f, fd), 0);
+    for (unsigned int i = 0; i < 200; i++) {
+        test_part("lie %u", i);
+        for (unsigned int k = 0; k < 2; k++) {
+            struct inflight_region *r;
+
+            r = (struct inflight_region *) (map + k * REGION_SIZE(8));
+            for (unsigned int b = 0; b < REGION_SIZE(8); b++) {
+                ((uint8_t *) r)[b] = test_random(&rnd);
+            }
+            r->version = i % 5 ? 1 : r->version;
+            r->desc_num = i % 3 ? 8 : r->desc_num;
+            r->used_idx = (i & 1 ? fe_vq_published_used(&rig.vqs[k])
+                           : r->used_idx);
+            for (unsigned int d = 0; d < 8; d++) {
+                /* There is nothing in the ring to be in flight. */
+                r->desc[d].inflight = i & 2 ? 1 : r->desc[d].inflight;
+                r->desc[d].next = i & 4 ? d : r->desc[d].next;
+            }
+        }
+        rig_start(&rig);
+        rig_check_traffic(&rig, 0);
+        CHECK_EQ(fe_vq_stop(RIG_RX(&rig, 0)), (i + 1) & 0xffff);
+        CHECK_EQ(fe_vq_stop(RIG_TX(&rig, 0)), (i + 1) & 0xffff);
+        CHECK_EQ(rig_all_guest_errors(&rig), 0);
+    }
+    CHECK(test_logged("makes no sense"));
+
+    test_part("truncated");
+    rig_start(&rig);
+    fe_vq_stop(RIG_TX(&rig, 0));
+    CHECK_EQ(ftruncate(fd, 0), 0);
+    rig_start_ring(&rig, 1, fe_vq_base(RIG_TX(&rig, 0)));
+    rig_check_traffic(&rig, 0);
+    munmap(map, f.mmap_size);
+    close(fd);
+    rig_close(&rig);
+}
+
+static void
+test_inflight_bad(void)
+{
+    const struct rig_config c = { .protocol = INFLIGHT_PROTOCOL };
+    const struct inflight good = { .num_queues = 2, .queue_size = 256,
+                                   .mmap_size = 2 * REGION_SIZE(256) };
+    struct inflight bad[9];
+    uint8_t payload[64];
+    unsigned int n_fds;
+    struct rig rig;
+    int fd, pipes[2], fds[2];
+
+    for (unsigned int i = 0; i < N_ELEMS(bad); i++) {
+        bad[i] = good;
+    }
+    bad[0].num_queues = 0;
+    bad[1].num_queues = 2 * RIG_MAX_PAIRS + 1;
+    bad[2].queue_size = 0;
+    bad[3].queue_size = 32769;
+    bad[4].mmap_size--;         /* From here on GET does not care. */
+    bad[5].mmap_offset = 4;
+    bad[6].mmap_offset = 4096;
+    bad[7].mmap_offset = UINT64_MAX - 7;
+    bad[8].queue_size = 260;
+    fd = fe_memfd(good.mmap_size, 0);
+    CHECK_EQ(pipe(pipes), 0);
+    fds[0] = fds[1] = fd;
+    rig_create(&rig, "p", &c);
+    rig_connect(&rig);
+    rig_start(&rig);
+    n_fds = settled_fds(&rig);
+    for (unsigned int i = 0; i < N_ELEMS(bad); i++) {
+        test_part("%u", i);
+        if (i < 4) {
+            CHECK_NE(fe_ask(&rig.fe, FE_GET_INFLIGHT_FD, &bad[i],
+                            sizeof bad[i]), 0);
+        }
+        CHECK_NE(set_inflight(&rig, &bad[i], fd), 0);
+    }
+    test_part("no memory");
+    CHECK_NE(set_inflight(&rig, &good, pipes[0]), 0);
+    CHECK_NE(set_inflight(&rig, &good, rig.vqs[0].call_fd), 0);
+    CHECK_EQ(set_inflight(&rig, &good, fd), 0);
+    CHECK_EQ(settled_fds(&rig), n_fds);
+    rig_check_traffic(&rig, 0);
+
+    memset(payload, 0, sizeof payload);
+    memcpy(payload, &good, sizeof good);
+    for (unsigned int i = 0; i < 12; i++) {
+        static const struct {
+            uint32_t request;
+            size_t size;
+            unsigned int n_fds;
+        } forms[12] = {
+            { FE_SET_INFLIGHT_FD, 24, 0 }, { FE_SET_INFLIGHT_FD, 24, 2 },
+            { FE_SET_INFLIGHT_FD, 0, 0 }, { FE_SET_INFLIGHT_FD, 0, 1 },
+            { FE_SET_INFLIGHT_FD, 19, 1 }, { FE_SET_INFLIGHT_FD, 21, 1 },
+            { FE_SET_INFLIGHT_FD, 25, 1 }, { FE_SET_INFLIGHT_FD, 64, 1 },
+            { FE_GET_INFLIGHT_FD, 24, 1 }, { FE_GET_INFLIGHT_FD, 19, 0 },
+            { FE_GET_INFLIGHT_FD, 25, 0 }, { FE_GET_INFLIGHT_FD, 0, 0 },
+        };
+
+        test_part("form %u", i);
+        CHECK(fe_send_fds(&rig.fe, forms[i].request, FE_NEED_REPLY, payload,
+                          forms[i].size, fds, forms[i].n_fds));
+        CHECK(fe_closed(&rig.fe, 5000));
+        fe_hang_up(&rig.fe);
+        rig_connect(&rig);
+    }
+
+    test_part("answers that nobody takes");
+    {
+        struct fe_header h = { FE_GET_INFLIGHT_FD, FE_VERSION, sizeof good };
+        unsigned int n = 0;
+
+        memcpy(payload, &h, sizeof h);
+        memcpy(payload + sizeof h, &good, sizeof good);
+        while (send(rig.fe.sock, payload, sizeof h + sizeof good,
+                    MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+            n++;
+        }
+        CHECK_EQ(errno, EAGAIN);
+        CHECK_GT(n, 10);
+    }
+    rig_disconnect(&rig);
+    rig_connect(&rig);
+    rig_start(&rig);
+    CHECK_EQ(settled_fds(&rig), n_fds);
+    rig_check_traffic(&rig, 0);
+    close(fd);
+    close(pipes[0]);
+    close(pipes[1]);
+    rig_close(&rig);
+}
+
 static const struct test_case cases[] = {
     { "offer-changes", test_offer_changes, 0 },
     { "offered-pairs", test_offered_pairs, 0 },
     { "tolerated", test_tolerated, 0 },
+    { "inflight-of-others", test_inflight_of_others, 0 },
+    { "inflight-lies", test_inflight_lies, 60 },
+    { "inflight-bad", test_inflight_bad, 60 },
     { "slots-limit", test_slots_limit, 60 },
     { "slots-bad", test_slots_bad, 0 },
     { "slots-hang-up", test_slots_hang_up, 60 },
@@ -778,6 +1159,7 @@ static const struct test_case ring_cases[] = {
     { "slots", test_slots, 0 },
     { "slots-under-rings", test_slots_under_rings, 0 },
     { "reset-device", test_reset_device, 0 },
+    { "inflight", test_inflight, 0 },
 };
 
 int

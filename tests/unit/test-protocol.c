@@ -219,8 +219,8 @@ test_protocol_features(void)
     CHECK_EQ(offered | (vhost_postcopy_obstacle() ? FE_P_PAGEFAULT : 0),
              vhost_supported_protocol_features);
     CHECK_EQ(offered & ALL_PROTOCOL, ALL_PROTOCOL);
-    /* In-band notifications, in-flight. */
-    CHECK_EQ(offered & (FE_BIT(12) | FE_BIT(14)), 0);
+    /* In-band notifications. */
+    CHECK_EQ(offered & FE_BIT(14), 0);
     rig_connect(&rig);
     CHECK_EQ(rig_info(&rig).protocol_features, RIG_PROTOCOL);
     for (unsigned int bit = 0; bit < 64; bit++) {

@@ -52,6 +52,8 @@ enum fe_request {
     FE_POSTCOPY_ADVISE = 28,
     FE_POSTCOPY_LISTEN = 29,
     FE_POSTCOPY_END = 30,
+    FE_GET_INFLIGHT_FD = 31,
+    FE_SET_INFLIGHT_FD = 32,
     FE_RESET_DEVICE = 34,
     FE_GET_MAX_MEM_SLOTS = 36,
     FE_ADD_MEM_REG = 37,
@@ -75,6 +77,7 @@ enum fe_request {
 #define FE_P_NET_MTU (UINT64_C(1) << 4)
 #define FE_P_BACKEND_REQ (UINT64_C(1) << 5)
 #define FE_P_PAGEFAULT (UINT64_C(1) << 8)
+#define FE_P_INFLIGHT (UINT64_C(1) << 12)
 #define FE_P_RESET_DEVICE (UINT64_C(1) << 13)
 #define FE_P_MEM_SLOTS (UINT64_C(1) << 15)
 #define FE_P_STATUS (UINT64_C(1) << 16)
