@@ -32,6 +32,7 @@ class Emulated:
     action: object
     server: bool = False        # The switch listens.
     options: tuple = ()
+    both: tuple = ()            # Options of both guests.
     done: object = None
     prepare: object = None      # Called with the bed before the load begins.
     rate: int = 5000            # Frames a second, each way.
@@ -62,8 +63,8 @@ class Emulated:
     def start_load(self, bed):
         """Starts both guests."""
         return Load(bed, "load", self.rate, [
-            bed.guest("p1", "generate+sink"),
-            bed.guest("p2", "generate+sink", *self.options)])
+            bed.guest("p1", "generate+sink", *self.both),
+            bed.guest("p2", "generate+sink", *self.both, *self.options)])
 
     def one_round(self, side, bed, load, number):
         """Adds an Interruption to the Side."""
@@ -173,6 +174,8 @@ def _both(name, title, action, **kwargs):
 
 CASES = (
     *_both("kill", "ovs-vswitchd killed (-9) and started", kill, quick=True),
+    Emulated("kill-packed", "the same, packed rings", kill,
+             both=("+ring_packed",)),
     *_both("restart", "ovs-vswitchd ended in order and started", restart),
     *_both("add-again", "port deleted and added again", add_again,
            quick=True),

@@ -18,8 +18,9 @@ SETTLE_SECONDS = 10
 
 # What a thread makes for itself when it first needs it: a pipe to be woken by
 # (Open vSwitch), a context for notifications (ours); and such threads.  These
-# are no leak unless they become more from one interruption to the next in the
+# are no leak unless there are more of them after each of several rounds in the
 # same process.
+SEVERAL = 3
 LATE = re.compile(r"descriptor of pipe|mapping of /\[aio\]"
                   r"|thread (urcu|vhost_reconn|vhost-events|vhost_dispose)")
 
@@ -81,20 +82,29 @@ class Watch:
         self._switch = switch
         self._pid = switch.pid()
         self._before = take(switch)
-        self._late = None       # What there was after the first round.
+        self._late = [self._before]     # And after each round.
 
     def left(self):
         """Returns the list of what is there now, after a round, and was not
         before, once nothing goes away any more."""
         limit = time.monotonic() + SETTLE_SECONDS
         while True:
-            more = take(self._switch) - self._before
-            late = {what: count for what, count in more.items()
-                    if LATE.match(what)}
-            if self._late is None or self._switch.pid() != self._pid:
-                self._late = late
-            more = +(more - collections.Counter(self._late))
+            now = take(self._switch)
+            more = {what: count for what, count in (now - self._before).items()
+                    if not LATE.match(what)}
             if not more or time.monotonic() > limit:
-                return ["%d %s" % (count, what)
-                        for what, count in sorted(more.items())]
+                break
             time.sleep(0.1)
+        if self._switch.pid() == self._pid:
+            self._late.append(now)
+            more.update(self._growing())
+        return ["%d %s" % (count, what)
+                for what, count in sorted(more.items())]
+
+    def _growing(self):
+        """Returns {what: how many more} for what came late again and again."""
+        counts = {what: [each[what] for each in self._late]
+                  for what in self._late[-1] if LATE.match(what)}
+        return {what: all_[-1] - all_[0] for what, all_ in counts.items()
+                if len(all_) > SEVERAL
+                and all(a < b for a, b in zip(all_, all_[1:]))}

@@ -14,6 +14,7 @@ instruction at a time and gives up halfway.
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -154,9 +155,8 @@ class Guest:
         """Waits until the guest's agent takes commands."""
         limit = time.monotonic() + scaled(timeout)
         self._connect(limit)
-        patience = 1
-        while not self._console.answers(self.check_running, patience):
-            patience *= 2       # A slow guest has these to answer first.
+        first = self._console.next_number()
+        while not self._console.answers(self.check_running, first):
             if time.monotonic() > limit:
                 raise LabError("guest %s: no answer within %g s\n%s"
                                % (self.name, scaled(timeout),
@@ -379,13 +379,21 @@ class Console:
         except TimeoutError:
             raise LabError("guest: its agent does not answer") from None
 
-    def answers(self, check, patience):
-        """Tells whether the agent answers within 'patience' seconds.  What the
-        guest printed before the connection was made is lost, so there is
-        nothing to wait for."""
+    def next_number(self):
+        """Returns the number that the next command will have."""
+        return self._number + 1
+
+    def answers(self, check, first):
+        """Asks the agent, and tells whether it answers this, or what was asked
+        since command 'first', within a second.  What the guest printed before
+        the connection was made is lost, so there is nothing to wait for."""
         self._start(":")
         try:
-            self._finish(patience, check)
+            while True:
+                text = self._read_until(b"-end> ", 1, check)
+                found = re.search(rb"<(\d+)$", text)
+                if found and int(found.group(1)) >= first:
+                    break
         except TimeoutError:
             return False
         return True
