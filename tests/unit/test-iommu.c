@@ -720,13 +720,10 @@ test_churn(void)
         struct fe_vq *tx = RIG_TX(&rig, 0);
 
         for (unsigned int i = 0; i < test_random(&random) % 20
-             && tx->n_free > 64; i++) {
+             && tx->n_free > 64 && n_sent - n_got < 60; i++) {
             /* No two in the ring use the same page. */
             rig_guest_send(&rig, 0, base + n_sent % 64 * PAGE, 1400, n_sent);
             n_sent++;
-            if (n_sent - n_got >= 60) {
-                break;
-            }
         }
         if (test_random(&random) % 3 == 0) {
             uint64_t page = test_random(&random) % 64;
