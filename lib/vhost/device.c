@@ -408,8 +408,13 @@ vhost_result
 vhost_device_set_vring_call(struct vhost_port *port, unsigned int idx, int fd)
 {
     struct vhost_ring *ring = message_ring(port, idx);
+    vhost_result result = replace_eventfd(ring, ring ? &ring->callfd : NULL,
+                                          fd);
 
-    return replace_eventfd(ring, ring ? &ring->callfd : NULL, fd);
+    if (!result && ring->started) {
+        ring->call_anew = true;
+    }
+    return result;
 }
 
 vhost_result
@@ -612,12 +617,23 @@ ring_begin(struct vhost_ring *ring, struct vhost_vring *vr)
     atomic_store_explicit(&st->broken, false, memory_order_relaxed);
     atomic_store_explicit(&st->reported, false, memory_order_relaxed);
     st->avail_seen = st->notify_from = pos;
-    st->signalled = false;
     vhost_call_forget_slow(&ring->call);
     ring->fresh = false;
+    ring->call_anew = true;
     vhost_port_clear_error(ring->port);
+}
 
-    /* A call may have been lost with the connection before this one. */
+/* Calls the guest whether it wants that or not, and once more when the ring is
+ * used next.  A call may have been lost with the connection before this one,
+ * or with another descriptor: QEMU starts the ring, throws away what was
+ * signalled to the descriptor that it has sent before, and then sends the one
+ * that the guest hears.  A guest that waits for a call would wait for ever,
+ * with an event index that is passed. */
+static void
+call_anew(struct vhost_ring *ring, const struct vhost_vring *vr)
+{
+    ring->call_anew = false;
+    ring->st.signalled = false;
     if (vr->callfd >= 0) {
         vhost_notify(vr->callfd);
     }
@@ -735,6 +751,9 @@ ring_describe(struct vhost_ring *ring)
     vhost_guard_begin(port->mem);
     if (ring->fresh) {
         ring_begin(ring, vr);
+    }
+    if (ring->call_anew) {
+        call_anew(ring, vr);
     }
     vr->record = vr->packed ? ring->record : NULL;
     vring_want_kicks(vr, !ring->enabled && ring->idx & 1);

@@ -44,6 +44,7 @@ struct vhost_ring {
     struct vhost_wire_vring_addr addr;
     uint32_t base;              /* SET_VRING_BASE. */
     bool fresh;                 /* Started, but not run yet. */
+    bool call_anew;             /* A call may have been lost. */
     bool waits;                 /* For its own pages (postcopy.h). */
     int kickfd, callfd, errfd;  /* -1: none. */
     bool started;               /* SET_VRING_KICK came. */

@@ -7,6 +7,8 @@
 #include "ring-cases.h"
 
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 static uint8_t frame[2048];
 
@@ -251,6 +253,53 @@ test_event_idx_wrap(void)
     }
 }
 
+/* QEMU's way: it sends a descriptor that it does not listen to, starts the
+ * ring, and sends the one that counts.  What was called in between is lost, so
+ * the new descriptor is called at once, and again when the ring is used next,
+ * though the guest's event index is passed. */
+static void
+test_new_descriptor(void)
+{
+    for (unsigned int idx = 0; idx < 2; idx++) {
+        struct fe_vq *vq;
+        struct rig rig;
+        int lost, fd;
+
+        test_part("ring %u", idx);
+        rig_open(&rig, "p", NULL);
+        vq = &rig.vqs[idx];
+        rig_post(&rig, 0, 32, 128);
+        ring_call_at(vq, 1);
+        if (idx) {
+            receive(&rig, 2);
+        } else {
+            ring_send(&rig, 2, 1);
+        }
+        lost = vq->call_fd;
+        CHECK_GT(fe_event_take(lost), 0);
+
+        fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        CHECK_EQ(fe_ask_vring_fd(&rig.fe, FE_SET_VRING_CALL, idx, fd), 0);
+        CHECK_EQ(fe_event_take(fd), 1);
+        if (idx) {
+            receive(&rig, 1);
+        } else {
+            ring_send(&rig, 1, 1);
+        }
+        CHECK_EQ(fe_event_take(fd), 1);
+        if (idx) {
+            receive(&rig, 1);
+        } else {
+            ring_send(&rig, 1, 1);
+        }
+        CHECK_EQ(fe_event_take(fd), 0);
+        CHECK_EQ(fe_event_take(lost), 0);
+        close(fd);
+        ring_check_no_errors(&rig);
+        rig_close(&rig);
+    }
+}
+
 /* We poll: the guest is told not to kick, and a start gives one call. */
 static void
 test_no_kicks_wanted(void)
@@ -492,6 +541,7 @@ const struct test_case ring_call_cases[] = {
     { "flags", test_flags, 0 },
     { "event-idx", test_event_idx, 0 },
     { "event-idx-wrap", test_event_idx_wrap, 0 },
+    { "new-descriptor", test_new_descriptor, 0 },
     { "no-kicks-wanted", test_no_kicks_wanted, 0 },
     { "kicks-wanted", test_kicks_wanted, 0 },
     { "complete-later", test_complete_later, 0 },
