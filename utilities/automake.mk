@@ -143,6 +143,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_gaps/main.py \
 	utilities/ovs_vhost_gaps/table.py \
 	utilities/ovs_vhost_lab/__init__.py \
+	utilities/ovs_vhost_lab/backports.py \
 	utilities/ovs_vhost_lab/build.py \
 	utilities/ovs_vhost_lab/demo.py \
 	utilities/ovs_vhost_lab/guest.py \

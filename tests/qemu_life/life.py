@@ -147,6 +147,18 @@ class Life:
         self.kind = kind
         self.ours = kind in STOCK
 
+    def swap_and_wait(self, kind):
+        """Like swap(), and waits until QEMU is connected to the new port."""
+        def negotiated():
+            if self.ours:
+                return self.status("state") in ("connected", "ready")
+            with open(self.switch.log, errors="replace") as stream:
+                stream.seek(start)
+                return "VHOST_USER_SET_OWNER" in stream.read()
+        start = os.path.getsize(self.switch.log)
+        self.swap(kind, False)
+        wait_until(negotiated, 20, "QEMU is connected as %s" % kind)
+
     # Traffic.
 
     def ping(self, count=1, size=56, interval=0.1):

@@ -144,14 +144,14 @@ def _package(name):
 def _real_name(name):
     if not name.startswith("linux-image-") or re.search(r"\d\.\d", name):
         return name
-    listing = _apt(["apt-cache", "depends", name])
+    listing = apt(["apt-cache", "depends", name])
     found = re.search(r"Depends: (linux-image-\S+)", listing)
     if not found:
         raise LabError("apt knows no kernel under the name " + name)
     return found.group(1)
 
 
-def _apt(argv, directory=None):
+def apt(argv, directory=None):
     """Runs an apt program; brings its lists up to date if it fails."""
     env = dict(os.environ, LC_ALL="C")
     quiet = ["-qq", "-o", "APT::Sandbox::User=root"]
@@ -169,7 +169,7 @@ def _apt(argv, directory=None):
 
 def _download(name, root):
     with tempfile.TemporaryDirectory(dir=root) as scratch:
-        _apt(["apt-get", "download", name], scratch)
+        apt(["apt-get", "download", name], scratch)
         archive, = glob.glob(os.path.join(scratch, "*.deb"))
         folder = os.path.join(root, os.path.basename(archive)[:-len(".deb")])
         if not os.path.isdir(folder):
