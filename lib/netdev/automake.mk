@@ -9,6 +9,7 @@
 
 netdev_sources = \
 	lib/netdev/compat.h \
+	lib/netdev/counters.c \
 	lib/netdev/loop.c \
 	lib/netdev/netdev-vhost.c \
 	lib/netdev/netdev-vhost.h \
@@ -21,6 +22,7 @@ netdev_sources = \
 	lib/netdev/plugin.c \
 	lib/netdev/private.h \
 	lib/netdev/rxtx.c \
+	lib/netdev/show-json.c \
 	lib/netdev/stats.c \
 	lib/netdev/status.c \
 	lib/netdev/unixctl.c

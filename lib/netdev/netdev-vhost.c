@@ -34,6 +34,7 @@
 #include "fatal-signal.h"
 #include "hash.h"
 #include "openvswitch/dynamic-string.h"
+#include "openvswitch/json.h"
 #include "openvswitch/poll-loop.h"
 #include "openvswitch/vlog.h"
 #include "ovs-numa.h"
@@ -206,6 +207,7 @@ netdev_vhost_destruct(struct netdev *netdev)
     free(dev->unlink);
     free(dev->config_error);
     free(dev->ignored);
+    json_destroy(dev->baseline);
     ovs_mutex_destroy(&dev->mutex);
 }
 

@@ -511,23 +511,40 @@ packet_pool_run(void)
 }
 
 void
-packet_pool_format(const struct packet_pool *pool, struct ds *ds)
+packet_pool_get_info(const struct packet_pool *pool,
+                     struct packet_pool_info *info)
 {
-    ds_put_format(ds, "frames up to %"PRIu32" bytes", pool->max_frame);
+    memset(info, 0, sizeof *info);
+    info->max_frame = pool->max_frame;
+    info->heap = pool->heap;
     if (pool->heap) {
-        ds_put_cstr(ds, ", from the heap");
         return;
     }
 #ifdef DPDK_NETDEV
-    unsigned int n_slabs;
-
     ovs_mutex_lock(&pools_mutex);
     atomic_read_relaxed(&CONST_CAST(struct packet_pool *, pool)->n_slabs,
-                        &n_slabs);
-    ds_put_format(ds, ", node %d, %u packets in %u slab%s, %u free, "
-                  "used by %u ports", pool->numa, pool->n_packets, n_slabs,
-                  n_slabs == 1 ? "" : "s", pool_available(pool),
-                  pool->ref_cnt);
+                        &info->n_slabs);
+    info->numa = pool->numa;
+    info->n_packets = pool->n_packets;
+    info->n_free = pool_available(pool);
+    info->n_ports = pool->ref_cnt;
     ovs_mutex_unlock(&pools_mutex);
 #endif
+}
+
+void
+packet_pool_format(const struct packet_pool *pool, struct ds *ds)
+{
+    struct packet_pool_info info;
+
+    packet_pool_get_info(pool, &info);
+    ds_put_format(ds, "frames up to %"PRIu32" bytes", info.max_frame);
+    if (info.heap) {
+        ds_put_cstr(ds, ", from the heap");
+    } else {
+        ds_put_format(ds, ", node %d, %u packets in %u slab%s, %u free, "
+                      "used by %u ports", info.numa, info.n_packets,
+                      info.n_slabs, info.n_slabs == 1 ? "" : "s", info.n_free,
+                      info.n_ports);
+    }
 }

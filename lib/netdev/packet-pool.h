@@ -91,7 +91,20 @@ void packet_pool_put(struct packet_pool *, unsigned int n_queues);
  * Control threads. */
 long long int packet_pool_run(void);
 
-/* Appends what 'pool' has and has given out to 'ds'. */
+/* What 'pool' has and has given out. */
+struct packet_pool_info {
+    uint32_t max_frame;         /* Bytes. */
+    bool heap;                  /* The rest is 0 then. */
+    int numa;
+    unsigned int n_packets;
+    unsigned int n_slabs;
+    unsigned int n_free;
+    unsigned int n_ports;       /* That share it. */
+};
+void packet_pool_get_info(const struct packet_pool *,
+                          struct packet_pool_info *);
+
+/* Appends it to 'ds', in words. */
 void packet_pool_format(const struct packet_pool *pool, struct ds *ds);
 
 /* Frees 'n' packets of any source.  Any thread. */

@@ -41,6 +41,7 @@
 #include "vhost/vhost.h"
 
 struct ds;
+struct json;
 struct smap;
 
 /* Counters.  Each has one writer and any readers, who want a recent value and
@@ -207,6 +208,8 @@ struct netdev_vhost {
     unsigned int n_all_slots;   /* Elements of 'slots', in use or not. */
     unsigned int n_pool_queues; /* As told to the pools. */
     struct rx_counters *rx[VHOST_MAX_QUEUE_PAIRS];  /* NULL: never used. */
+    struct json *baseline;      /* Of "vhost/stats"; NULL: never reset. */
+    long long int reset_at;     /* When it was taken, as from time_msec(). */
     struct netdev_rxq_vhost *announcer; /* Rx queue 0, NULL: there is none. */
     uint64_t rarp;              /* Waits for it, see there. */
 
@@ -263,19 +266,33 @@ struct netdev_vhost_totals {
 };
 extern const char *const rx_event_names[RX_N_EVENTS];
 extern const char *const tx_event_names[TX_N_EVENTS];
+extern const char *const pkt_size_names[N_SIZES];
 void netdev_vhost_sum(const struct netdev_vhost *,
                       struct netdev_vhost_totals *);
 void netdev_vhost_sum_tx_pair(const struct netdev_vhost *, unsigned int pair,
                               struct pkt_counters *);
+void netdev_vhost_sum_rings(const struct netdev_vhost *, unsigned int side,
+                            uint64_t sums[VHOST_N_COUNTERS]);
+uint64_t netdev_vhost_rx_dropped(const struct netdev_vhost_totals *,
+                                 const uint64_t rings[VHOST_N_COUNTERS]);
+uint64_t netdev_vhost_tx_dropped(const struct netdev_vhost_totals *);
 int netdev_vhost_get_stats(const struct netdev *, struct netdev_stats *);
 int netdev_vhost_get_custom_stats(const struct netdev *,
                                   struct netdev_custom_stats *);
 
 /* status.c */
 int netdev_vhost_get_status(const struct netdev *, struct smap *);
-
-/* status.c */
+void netdev_vhost_add_status(const struct netdev_vhost *, struct smap *);
 const char *netdev_vhost_error(const struct vhost_port_info *);
+
+/* counters.c */
+struct json *netdev_vhost_counters(const struct netdev_vhost *);
+struct json *netdev_vhost_counters_since(const struct json *now,
+                                         const struct json *then);
+void netdev_vhost_counters_format(const struct json *, struct ds *);
+
+/* show-json.c */
+struct json *netdev_vhost_to_json(const struct netdev_vhost *);
 
 /* unixctl.c */
 void netdev_vhost_unixctl_register(void);

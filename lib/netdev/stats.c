@@ -34,7 +34,7 @@ const char *const tx_event_names[TX_N_EVENTS] = {
     [TX_RETRIES] = "retries",
 };
 
-static const char *const size_names[N_SIZES] = {
+const char *const pkt_size_names[N_SIZES] = {
     [SIZE_UNDER_64] = "undersize_packets",
     [SIZE_64] = "size_64_packets",
     [SIZE_65_127] = "size_65_127_packets",
@@ -103,9 +103,9 @@ netdev_vhost_sum(const struct netdev_vhost *dev,
 
 /* Sums over the rings of one direction: 'side' is 0 for those that the guest
  * receives on, 1 for those that it sends on. */
-static void
-sum_rings(const struct netdev_vhost *dev, unsigned int side,
-          uint64_t sums[VHOST_N_COUNTERS])
+void
+netdev_vhost_sum_rings(const struct netdev_vhost *dev, unsigned int side,
+                       uint64_t sums[VHOST_N_COUNTERS])
 {
     struct vhost_port_info info;
 
@@ -125,9 +125,9 @@ sum_rings(const struct netdev_vhost *dev, unsigned int side,
     }
 }
 
-static uint64_t
-rx_dropped(const struct netdev_vhost_totals *t,
-           const uint64_t rings[VHOST_N_COUNTERS])
+uint64_t
+netdev_vhost_rx_dropped(const struct netdev_vhost_totals *t,
+                        const uint64_t rings[VHOST_N_COUNTERS])
 {
     uint64_t n = (rings[VHOST_C_TOO_MANY_SEGS] + rings[VHOST_C_DISCARDED]
                   + rings[VHOST_C_CRASH_LOST]);
@@ -138,8 +138,8 @@ rx_dropped(const struct netdev_vhost_totals *t,
     return n;
 }
 
-static uint64_t
-tx_dropped(const struct netdev_vhost_totals *t)
+uint64_t
+netdev_vhost_tx_dropped(const struct netdev_vhost_totals *t)
 {
     uint64_t n = 0;
 
@@ -159,12 +159,12 @@ netdev_vhost_get_stats(const struct netdev *netdev, struct netdev_stats *stats)
 
     ovs_mutex_lock(&dev->mutex);
     netdev_vhost_sum(dev, &t);
-    sum_rings(dev, 1, rings);
+    netdev_vhost_sum_rings(dev, 1, rings);
     ovs_mutex_unlock(&dev->mutex);
 
     stats->rx_packets = t.rx.packets;
     stats->rx_bytes = t.rx.bytes;
-    stats->rx_dropped = rx_dropped(&t, rings);
+    stats->rx_dropped = netdev_vhost_rx_dropped(&t, rings);
     stats->multicast = t.rx.multicast;
     stats->rx_broadcast_packets = t.rx.broadcast;
     stats->rx_1_to_64_packets = t.rx.sizes[SIZE_UNDER_64]
@@ -178,7 +178,7 @@ netdev_vhost_get_stats(const struct netdev *netdev, struct netdev_stats *stats)
 
     stats->tx_packets = t.tx.packets;
     stats->tx_bytes = t.tx.bytes;
-    stats->tx_dropped = tx_dropped(&t);
+    stats->tx_dropped = netdev_vhost_tx_dropped(&t);
     stats->tx_multicast_packets = t.tx.multicast;
     stats->tx_broadcast_packets = t.tx.broadcast;
     stats->tx_1_to_64_packets = t.tx.sizes[SIZE_UNDER_64]
@@ -228,7 +228,7 @@ custom_add_queue(struct custom *c, const char *side, unsigned int q,
     custom_add(c, pkts->multicast, "%s_q%u_multicast_packets", side, q);
     custom_add(c, pkts->broadcast, "%s_q%u_broadcast_packets", side, q);
     for (int i = 0; i < N_SIZES; i++) {
-        custom_add(c, pkts->sizes[i], "%s_q%u_%s", side, q, size_names[i]);
+        custom_add(c, pkts->sizes[i], "%s_q%u_%s", side, q, pkt_size_names[i]);
     }
     custom_add(c, ring[VHOST_C_NOTIFICATIONS], "%s_q%u_guest_notifications",
                side, q);
@@ -288,8 +288,8 @@ netdev_vhost_get_custom_stats(const struct netdev *netdev,
     stats->counters = NULL;
     ovs_mutex_lock(&dev->mutex);
     netdev_vhost_sum(dev, &t);
-    sum_rings(dev, 0, to);
-    sum_rings(dev, 1, from);
+    netdev_vhost_sum_rings(dev, 0, to);
+    netdev_vhost_sum_rings(dev, 1, from);
 
     /* The stock ports' own. */
     custom_add(&c, t.tx_events[TX_RETRIES], "ovs_tx_retries");

@@ -107,13 +107,12 @@ add_status(const struct netdev_vhost *dev, const struct vhost_port_info *info,
     }
 }
 
-int
-netdev_vhost_get_status(const struct netdev *netdev, struct smap *args)
+/* Adds the status of 'dev' to 'args'.  The caller holds dev->mutex. */
+void
+netdev_vhost_add_status(const struct netdev_vhost *dev, struct smap *args)
 {
-    struct netdev_vhost *dev = netdev_vhost_cast(netdev);
     struct vhost_port_info info;
 
-    ovs_mutex_lock(&dev->mutex);
     smap_add(args, "mode", dev->role == VHOST_CLIENT ? "client" : "server");
     if (dev->config_error) {
         smap_add(args, "config_error", dev->config_error);
@@ -127,6 +126,15 @@ netdev_vhost_get_status(const struct netdev *netdev, struct smap *args)
     } else {
         smap_add(args, "status", "disconnected");
     }
+}
+
+int
+netdev_vhost_get_status(const struct netdev *netdev, struct smap *args)
+{
+    struct netdev_vhost *dev = netdev_vhost_cast(netdev);
+
+    ovs_mutex_lock(&dev->mutex);
+    netdev_vhost_add_status(dev, args);
     ovs_mutex_unlock(&dev->mutex);
     return 0;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The ovs-vhost authors.
  *
- * "ovs-appctl vhost/show [PORT]": everything that is known of a port, for a
- * person to read.  Programs should take the database's status and statistics,
- * whose names stay as they are.
+ * The commands of ovs-appctl that look at ports, and the text of "vhost/show":
+ * everything that is known of a port, for a person to read.  What programs read
+ * is in show-json.c and counters.c.
  */
 
 #include <config.h>
@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "openvswitch/dynamic-string.h"
+#include "openvswitch/json.h"
+#include "timeval.h"
 #include "unixctl.h"
 
 /* More regions than this are not listed. */
@@ -244,8 +246,12 @@ show_port(struct ds *ds, const struct netdev_vhost *dev)
     }
 }
 
+/* Commands "NAME [--json] [PORT]", but "vhost/reset-stats [PORT]".  Each of the functions below adds what it
+ * has to say of one port to 'ds' or, if that is not NULL, to 'array'. */
 struct show_aux {
+    void (*cb)(struct show_aux *, struct netdev_vhost *);
     struct ds ds;
+    struct json *array;
     const char *name;           /* NULL: all. */
     bool found;
 };
@@ -256,36 +262,129 @@ show_cb(struct netdev_vhost *dev, void *aux_)
     struct show_aux *aux = aux_;
 
     if (!aux->name || !strcmp(aux->name, dev->up.name)) {
-        if (aux->found) {
+        if (aux->ds.length) {
             ds_put_char(&aux->ds, '\n');
         }
-        show_port(&aux->ds, dev);
+        aux->cb(aux, dev);
         aux->found = true;
     }
+}
+
+static void
+show_one(struct show_aux *aux, struct netdev_vhost *dev)
+{
+    if (aux->array) {
+        json_array_add(aux->array, netdev_vhost_to_json(dev));
+    } else {
+        show_port(&aux->ds, dev);
+    }
+}
+
+static void
+stats_one(struct show_aux *aux, struct netdev_vhost *dev)
+{
+    struct json *now = netdev_vhost_counters(dev);
+    struct json *counters = netdev_vhost_counters_since(now, dev->baseline);
+    long long int ms = time_msec() - dev->reset_at;
+
+    json_destroy(now);
+    if (aux->array) {
+        struct json *json = json_object_create();
+
+        json_object_put_string(json, "name", dev->up.name);
+        json_object_put_string(json, "type", netdev_get_type(&dev->up));
+        json_object_put(json, "ms_since_reset",
+                        (dev->baseline ? json_integer_create(ms)
+                         : json_null_create()));
+        json_object_put(json, "counters", json_clone(counters));
+        json_array_add(aux->array, json);
+    } else {
+        ds_put_format(&aux->ds, "%s: %s", dev->up.name,
+                      netdev_get_type(&dev->up));
+        if (dev->baseline) {
+            ds_put_format(&aux->ds, ", reset %lld.%03lld s ago", ms / 1000,
+                          ms % 1000);
+        }
+        ds_put_char(&aux->ds, '\n');
+        netdev_vhost_counters_format(counters, &aux->ds);
+    }
+    json_destroy(counters);
+}
+
+static void
+reset_one(struct show_aux *aux OVS_UNUSED, struct netdev_vhost *dev)
+{
+    json_destroy(dev->baseline);
+    dev->baseline = netdev_vhost_counters(dev);
+    dev->reset_at = time_msec();
+}
+
+/* Has 'aux->cb' called for the ports that the arguments of a command name, and
+ * replies with what it added. */
+static void
+for_ports(struct unixctl_conn *conn, int argc, const char *argv[],
+          struct show_aux *aux)
+{
+    if (argc > 1 && !strcmp(argv[1], "--json") && aux->cb != reset_one) {
+        aux->array = json_array_create_empty();
+        argc--;
+        argv++;
+    }
+    aux->name = argc > 1 ? argv[1] : NULL;
+    ds_init(&aux->ds);
+    if (argc <= 2) {
+        netdev_vhost_foreach(show_cb, aux);
+    }
+    if (argc > 2) {
+        unixctl_command_reply_error(conn, "--json comes before the port");
+    } else if (aux->name && !aux->found) {
+        ds_put_format(&aux->ds, "%s is not a vhostuser or vhostuserclient "
+                      "port", aux->name);
+        unixctl_command_reply_error(conn, ds_cstr(&aux->ds));
+    } else {
+        if (aux->array) {
+            json_to_ds(aux->array, JSSF_SORT, &aux->ds);
+        }
+        unixctl_command_reply(conn, ds_cstr(&aux->ds));
+    }
+    json_destroy(aux->array);
+    ds_destroy(&aux->ds);
 }
 
 static void
 vhost_show(struct unixctl_conn *conn, int argc, const char *argv[],
            void *data OVS_UNUSED)
 {
-    struct show_aux aux = {
-        .ds = DS_EMPTY_INITIALIZER,
-        .name = argc > 1 ? argv[1] : NULL,
-    };
+    struct show_aux aux = { .cb = show_one };
 
-    netdev_vhost_foreach(show_cb, &aux);
-    if (aux.name && !aux.found) {
-        ds_put_format(&aux.ds, "%s is not a vhostuser or vhostuserclient port",
-                      aux.name);
-        unixctl_command_reply_error(conn, ds_cstr(&aux.ds));
-    } else {
-        unixctl_command_reply(conn, ds_cstr(&aux.ds));
-    }
-    ds_destroy(&aux.ds);
+    for_ports(conn, argc, argv, &aux);
+}
+
+static void
+vhost_stats(struct unixctl_conn *conn, int argc, const char *argv[],
+            void *data OVS_UNUSED)
+{
+    struct show_aux aux = { .cb = stats_one };
+
+    for_ports(conn, argc, argv, &aux);
+}
+
+static void
+vhost_reset_stats(struct unixctl_conn *conn, int argc, const char *argv[],
+                  void *data OVS_UNUSED)
+{
+    struct show_aux aux = { .cb = reset_one };
+
+    for_ports(conn, argc, argv, &aux);
 }
 
 void
 netdev_vhost_unixctl_register(void)
 {
-    unixctl_command_register("vhost/show", "[port]", 0, 1, vhost_show, NULL);
+    unixctl_command_register("vhost/show", "[--json] [port]", 0, 2,
+                             vhost_show, NULL);
+    unixctl_command_register("vhost/stats", "[--json] [port]", 0, 2,
+                             vhost_stats, NULL);
+    unixctl_command_register("vhost/reset-stats", "[port]", 0, 1,
+                             vhost_reset_stats, NULL);
 }

@@ -627,6 +627,8 @@ vhost_port_get_vring(struct vhost_port *port, unsigned int idx,
                                                memory_order_relaxed);
         info->used_idx = atomic_load_explicit(&st->used_idx,
                                               memory_order_relaxed);
+        info->backlog = atomic_load_explicit(&st->backlog,
+                                             memory_order_relaxed);
         for (int i = 0; i < VHOST_N_COUNTERS; i++) {
             info->counters[i] = atomic_load_explicit(&st->counters[i],
                                                      memory_order_relaxed);

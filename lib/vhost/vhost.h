@@ -307,6 +307,7 @@ struct vhost_vring_info {
     uint32_t size;              /* Entries, 0 before SET_VRING_NUM. */
     uint16_t avail_idx;         /* Next entry that we shall take. */
     uint16_t used_idx;          /* Next entry that we shall give back. */
+    uint16_t backlog;           /* Entries that waited after the last burst. */
     uint64_t counters[VHOST_N_COUNTERS];
 };
 
