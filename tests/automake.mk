@@ -68,6 +68,7 @@ TESTSUITE_AT = \
 	tests/offloads.at \
 	tests/masks.at \
 	tests/postcopy.at \
+	tests/top.at \
 	tests/vhost-macros.at
 
 EXTRA_DIST += \
@@ -89,7 +90,8 @@ EXTRA_DIST += \
 	tests/vhost-headers.py \
 	tests/vhost-masks.py \
 	tests/vhost-offloads.py \
-	tests/vhost-peer.py
+	tests/vhost-peer.py \
+	tests/vhost-top.py
 DISTCLEANFILES += tests/atconfig tests/atlocal
 
 if WITH_OVS

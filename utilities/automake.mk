@@ -2,7 +2,8 @@
 # Copyright (c) 2026 The ovs-vhost authors.
 #
 # Programs and scripts that a person runs: those that are compiled are
-# installed, scripts run from the source tree.
+# installed, and ovs-vhost-top, which is
+# one file; other scripts run from the source tree.
 
 # The vhost-user front end and virtqueue driver of unit tests and of
 # ovs-vhost-guest.
@@ -102,9 +103,12 @@ utilities_ovs_vhost_session_SOURCES = \
 	utilities/session/watch.h
 utilities_ovs_vhost_session_LDADD = utilities/guest/libguest.a
 
+dist_bin_SCRIPTS = utilities/ovs-vhost-top
+
 dist_man_MANS = \
 	utilities/ovs-vhost-guest.1 \
-	utilities/ovs-vhost-session.1
+	utilities/ovs-vhost-session.1 \
+	utilities/ovs-vhost-top.1
 
 EXTRA_DIST += \
 	utilities/ovs-vhost-bench \
