@@ -1163,8 +1163,8 @@ vhost_device_release(struct vhost_port *port)
     vhost_iommu_enable(port, false);
     vhost_device_set_mem(port, NULL);
     vhost_record_file_drop(&port->record_file);
-    show_record(port);
     port->info.features = 0;
+    show_record(port);
     port->info.n_vrings = 0;
     port->have_features = false;
     publish_info(port);

@@ -1010,6 +1010,7 @@ test_port_again(void)
     rig_disconnect(&rig);
     CHECK(!exists("x.p.rings"));
     CHECK_EQ(rig_info(&rig).record[0], 0);
+    CHECK_EQ(rig_info(&rig).record_error[0], 0);
 
     /* Neither does a ring that the next port's guest stops at once. */
     start_at_old_base(&rig);
