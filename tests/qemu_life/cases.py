@@ -460,5 +460,48 @@ def switch_down(life):
     life.say("QEMU started while the switch was down: the guest is back")
 
 
+def crash(life):
+    """The switch is killed, again and again, ends in an orderly manner, and
+    loses its port, all under the guest's traffic.  QEMU does not know where
+    packed rings are then: what becomes of a guest with these at a stock port
+    is said and not judged."""
+    life.start()
+    life.add_port()
+    life.boot()
+
+    def kill():
+        life.kill_switch()
+        life.start_switch()
+
+    if life.packed and not life.ours:
+        life.ping(5)
+        kill()
+        answers = life.ping(20, interval=0.5)
+        life.say("ovs-vswitchd killed, started: %d of 20 pings answered"
+                 % answers)
+        if not answers:
+            reload_driver(life)
+            life.reach()
+            life.say("after its driver was reloaded the guest is back")
+        return
+
+    def leave():
+        life.switch.exit_vswitchd()
+        life.start_switch()
+
+    life.start_traffic()
+    for _ in range(3):
+        life.during("ovs-vswitchd killed, started", kill)
+    life.during("ovs-vswitchd ended, started", leave)
+    life.during("port deleted and added",
+                lambda: life.swap(life.kind, True))
+    life.end_traffic()
+    if life.packed and not life.status("crash_record"):
+        raise LabError("there is no crash record")
+    if life.ours and life.show("(BROKEN)"):
+        raise LabError("a ring is broken")
+
+
 CASES = {case.__name__.replace("_", "-"): case for case in (
-    swap, queues, unforeseen, mtu, memory, interruptions, switch_down)}
+    swap, queues, unforeseen, mtu, memory, interruptions, switch_down,
+    crash)}
