@@ -3,8 +3,8 @@
 # Copyright (c) 2026 The ovs-vhost authors.
 """A guest's whole life at a vhost-user port, with real QEMU guests.
 
-    qemu-life.py [--type TYPE] [--packed] [--build-dir DIR] [--ovs-tree DIR]
-                 [--logs DIR] CASE...
+    qemu-life.py [--type TYPE] [--packed] [--extras LIST] [--build-dir DIR]
+                 [--ovs-tree DIR] [--logs DIR] CASE...
 
 Cases: see qemu_life/cases.py; without any, prints their names.  TYPE is one
 of ours or of the stock ports: what fails with the stock port too is no fault
@@ -38,6 +38,8 @@ def parse():
     parser.add_argument("--type", default="vhostuserclient",
                         choices=sorted(STOCK) + sorted(OURS))
     parser.add_argument("--packed", action="store_true")
+    parser.add_argument("--extras", metavar="LIST",
+                        help="the port's options:vhost-extras")
     parser.add_argument("--build-dir")
     parser.add_argument("--ovs-tree")
     parser.add_argument("--logs")

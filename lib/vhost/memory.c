@@ -252,6 +252,7 @@ region_init(struct vhost_region *r, const struct vhost_wire_region *wire)
     r->guest_addr = wire->guest_addr;
     r->user_addr = wire->user_addr;
     r->size = wire->size;
+    r->n_added = 1;
     r->host = r->mapping->addr + (wire->mmap_offset - r->mapping->offset);
 }
 
@@ -315,10 +316,23 @@ check_addition(const struct vhost_mem *old,
             : NULL);
 }
 
-/* Makes a map of the regions of 'old' (NULL: none) but 'skip', with room for
- * one more behind them. */
+/* The region in 'mem' (may be NULL) that has the addresses of 'wire', or
+ * NULL. */
+static const struct vhost_region *
+find_region(const struct vhost_mem *mem, const struct vhost_wire_region *wire)
+{
+    const struct vhost_region *r = (mem ? vhost_mem_find(mem, wire->guest_addr)
+                                    : NULL);
+
+    return (r && r->guest_addr == wire->guest_addr && r->size == wire->size
+            && r->user_addr == wire->user_addr ? r : NULL);
+}
+
+/* Makes a map of the regions of 'old' (NULL: none), with room for one more
+ * behind them.  'r' (NULL: none) of these was added 'more' times more, or
+ * less, and is not in the map if that makes none. */
 static struct vhost_mem *
-copy_mem(const struct vhost_mem *old, const struct vhost_region *skip)
+copy_mem(const struct vhost_mem *old, const struct vhost_region *r, int more)
 {
     unsigned int n = old ? old->n_regions : 0;
     struct vhost_mem *mem = calloc(1, (sizeof *mem
@@ -327,12 +341,44 @@ copy_mem(const struct vhost_mem *old, const struct vhost_region *skip)
     if (mem) {
         atomic_init(&mem->refs, 1);
         for (unsigned int i = 0; i < n; i++) {
-            if (&old->regions[i] != skip) {
-                mem->regions[mem->n_regions++] = old->regions[i];
-                atomic_fetch_add(&old->regions[i].mapping->refs, 1);
+            struct vhost_region *new = &mem->regions[mem->n_regions];
+
+            *new = old->regions[i];
+            new->n_added += &old->regions[i] == r ? more : 0;
+            if (new->n_added) {
+                atomic_fetch_add(&new->mapping->refs, 1);
+                mem->n_regions++;
             }
         }
     }
+    return mem;
+}
+
+/* Adds to 'old' the region 'r', which it has, once more, if 'wire' and 'fd' are
+ * the same memory. */
+static struct vhost_mem *
+add_again(const struct vhost_mem *old, const struct vhost_region *r,
+          const struct vhost_wire_region *wire, int fd, char **errorp)
+{
+    struct vhost_mapping *mapping = NULL;
+    struct vhost_mem *mem = NULL;
+
+    if (r->n_added >= VHOST_MAX_QUEUE_PAIRS || is_impossible(wire)) {
+        *errorp = sentence("the memory region is there already");
+        return NULL;
+    }
+    *errorp = map_region(fd, wire, 0, old, false, &mapping);
+    if (*errorp) {
+        return NULL;
+    }
+    if (mapping != r->mapping
+        || r->host != mapping->addr + (wire->mmap_offset - mapping->offset)) {
+        *errorp = sentence("the memory region overlaps with another one");
+    } else {
+        mem = copy_mem(old, r, 1);
+        *errorp = mem ? NULL : sentence("out of memory");
+    }
+    unref_mapping(mapping);
     return mem;
 }
 
@@ -340,9 +386,13 @@ struct vhost_mem *
 vhost_mem_add(const struct vhost_mem *old,
               const struct vhost_wire_region *wire, int fd, char **errorp)
 {
+    const struct vhost_region *same = find_region(old, wire);
     struct vhost_mapping *mapping = NULL;
     struct vhost_mem *mem;
 
+    if (same) {
+        return add_again(old, same, wire, fd, errorp);
+    }
     *errorp = check_addition(old, wire);
     if (!*errorp) {
         *errorp = map_region(fd, wire, old ? old->n_regions : 0, old, false,
@@ -351,7 +401,7 @@ vhost_mem_add(const struct vhost_mem *old,
     if (*errorp) {
         return NULL;
     }
-    mem = copy_mem(old, NULL);
+    mem = copy_mem(old, NULL, 0);
     if (!mem) {
         unref_mapping(mapping);
         *errorp = sentence("out of memory");
@@ -368,16 +418,14 @@ struct vhost_mem *
 vhost_mem_remove(const struct vhost_mem *old,
                  const struct vhost_wire_region *wire, char **errorp)
 {
-    const struct vhost_region *r = (old ? vhost_mem_find(old, wire->guest_addr)
-                                    : NULL);
+    const struct vhost_region *r = find_region(old, wire);
     struct vhost_mem *mem;
 
-    if (!r || r->guest_addr != wire->guest_addr || r->size != wire->size
-        || r->user_addr != wire->user_addr) {
+    if (!r) {
         *errorp = sentence("there is no such memory region");
         return NULL;
     }
-    mem = copy_mem(old, r);
+    mem = copy_mem(old, r, -1);
     *errorp = mem ? NULL : sentence("out of memory");
     return mem;
 }

@@ -41,6 +41,7 @@ struct vhost_region {
     uint64_t size;              /* Bytes. */
     uint8_t *host;              /* Of 'guest_addr' here. */
     struct vhost_mapping *mapping;
+    unsigned int n_added;       /* How often it was: see vhost_mem_add(). */
 };
 
 struct vhost_mem {
@@ -81,7 +82,10 @@ size_t vhost_mapping_bitmap_size(const struct vhost_mapping *);
 /* Makes a map of the regions of 'old' (NULL: none) and one more, 'wire', whose
  * memory is in 'fd'; the same without the region 'wire' of 'old', whose offset
  * in a file does not matter.  Those of 'old' keep their mapping.  Otherwise
- * like vhost_mem_create(). */
+ * like vhost_mem_create().
+ *
+ * Front ends may add the same region for each queue pair, and remove it as
+ * often (QEMU 7.2 does): it is there until then. */
 struct vhost_mem *vhost_mem_add(const struct vhost_mem *old,
                                 const struct vhost_wire_region *wire, int fd,
                                 char **errorp);

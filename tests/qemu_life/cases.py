@@ -325,6 +325,8 @@ def memory(life):
     life.add_port()
     life.boot(memory=256, kernel_args="memhp_default_state=offline",
               qemu_args=("-m", "slots=4,maxmem=4G"))
+    if "mem-slots" in (life.extras or ""):
+        life.wait_show("CONFIGURE_MEM_SLOTS")
     life.start_traffic()
     for number in 1, 2:
         life.during("DIMM %d plugged" % number, lambda: plug(life, number),

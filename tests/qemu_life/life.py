@@ -36,6 +36,7 @@ class Life:
         self.stack = stack
         self.kind = options.type
         self.packed = options.packed
+        self.extras = options.extras
         self.build = Build(options.build_dir, options.ovs_tree)
         self.ours = self.kind in STOCK
         self.listen = self.kind.endswith("client")
@@ -83,6 +84,8 @@ class Life:
         settings = ["type=" + kind]
         if self.listen:
             settings.append("options:vhost-server-path=\"%s\"" % self.socket())
+        if self.extras:
+            settings.append("options:vhost-extras=\"%s\"" % self.extras)
         return settings + list(self._settings)
 
     def socket(self):

@@ -463,6 +463,50 @@ test_slots_under_rings(void)
     rig_close(&rig);
 }
 
+/* The same region for each queue pair: it stays until it is removed as
+ * often. */
+static void
+test_slots_again(void)
+{
+    struct rig rig;
+    struct fe_region *r, other;
+    char *before, *after;
+
+    open_slots(&rig);
+    r = add_slot(&rig, 1);
+    other = *r;
+    other.fd = fe_memfd(SLOT_SIZE, 0);
+    rig_start(&rig);
+    before = list_maps();
+    for (unsigned int i = 1; i < 128; i++) {
+        CHECK_EQ(fe_send_mem_reg(&rig.fe, FE_ADD_MEM_REG, r), 0);
+        CHECK_EQ(rig_info(&rig).n_regions, 2);
+    }
+    after = list_maps();
+    CHECK(all_are_in(before, after) && all_are_in(after, before));
+    free(before);
+    free(after);
+    test_part("too often, other memory, another part of it");
+    CHECK_NE(fe_send_mem_reg(&rig.fe, FE_ADD_MEM_REG, r), 0);
+    CHECK_EQ(fe_send_mem_reg(&rig.fe, FE_REM_MEM_REG, r), 0);
+    CHECK_NE(fe_send_mem_reg(&rig.fe, FE_ADD_MEM_REG, &other), 0);
+    other.offset = 4096;
+    CHECK_NE(fe_send_mem_reg(&rig.fe, FE_ADD_MEM_REG, &other), 0);
+    other.offset = UINT64_MAX;
+    CHECK_NE(fe_send_mem_reg(&rig.fe, FE_ADD_MEM_REG, &other), 0);
+    for (unsigned int i = 1; i < 128; i++) {
+        CHECK_EQ(rig_info(&rig).n_regions, 2);
+        check_memory(&rig, r->guest_addr);
+        CHECK_EQ(fe_send_mem_reg(&rig.fe, FE_REM_MEM_REG, r), 0);
+    }
+    CHECK_EQ(rig_info(&rig).n_regions, 1);
+    CHECK_NE(fe_send_mem_reg(&rig.fe, FE_REM_MEM_REG, r), 0);
+    rig_check_traffic(&rig, 0);
+    CHECK_EQ(rig_all_guest_errors(&rig), 0);
+    close(other.fd);
+    rig_close(&rig);
+}
+
 /* Number of descriptors once nothing changes any more. */
 static unsigned int
 settled_fds(struct rig *rig)
@@ -1158,6 +1202,7 @@ static const struct test_case ring_cases[] = {
     { "ring-reset-mends", test_ring_reset_mends, 0 },
     { "slots", test_slots, 0 },
     { "slots-under-rings", test_slots_under_rings, 0 },
+    { "slots-again", test_slots_again, 0 },
     { "reset-device", test_reset_device, 0 },
     { "inflight", test_inflight, 0 },
 };
