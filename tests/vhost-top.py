@@ -42,7 +42,7 @@ def check_bits(text, part, line, key):
 def check_connections(text, port):
     c = port["counters"]["connections"]
     check(numbers(text, r"connections: (\d+) made, (\d+) lost, (\d+) link "
-                  r"changes, (\d+) messages, (\d+) protocol errors, (\d+) ring")
+                  r"changes, (\d+) messages, (\d+) protocol errors, (\d+) r")
           == [c[k] for k in ("made", "lost", "link_changes", "messages",
                              "protocol_errors", "ring_stops")], c)
 
@@ -232,5 +232,6 @@ def listen(*command):
 
 
 if __name__ == "__main__":
-    {"show": show, "live": live, "stock": stock, "screen": screen,
-     "metrics": metrics, "metric": metric, "listen": listen}[sys.argv[1]](*sys.argv[2:])
+    commands = {"show": show, "live": live, "stock": stock, "screen": screen,
+                "metrics": metrics, "metric": metric, "listen": listen}
+    commands[sys.argv[1]](*sys.argv[2:])

@@ -2,8 +2,8 @@
  * Copyright (c) 2026 The ovs-vhost authors.
  *
  * The commands of ovs-appctl that look at ports, and the text of "vhost/show":
- * everything that is known of a port, for a person to read.  What programs read
- * is in show-json.c and counters.c.
+ * everything that is known of a port, for a person to read.  What programs
+ * read is in show-json.c and counters.c.
  */
 
 #include <config.h>
@@ -246,8 +246,9 @@ show_port(struct ds *ds, const struct netdev_vhost *dev)
     }
 }
 
-/* Commands "NAME [--json] [PORT]", but "vhost/reset-stats [PORT]".  Each of the functions below adds what it
- * has to say of one port to 'ds' or, if that is not NULL, to 'array'. */
+/* Commands "NAME [--json] [PORT]", but "vhost/reset-stats [PORT]".  Each of the
+ * functions below adds what it has to say of one port to 'ds' or, if that is
+ * not NULL, to 'array'. */
 struct show_aux {
     void (*cb)(struct show_aux *, struct netdev_vhost *);
     struct ds ds;
