@@ -69,6 +69,7 @@ TESTSUITE_AT = \
 	tests/masks.at \
 	tests/postcopy.at \
 	tests/top.at \
+	tests/migration.at \
 	tests/vhost-macros.at
 
 EXTRA_DIST += \
@@ -81,6 +82,7 @@ EXTRA_DIST += \
 	tests/qemu_life/cases.py \
 	tests/qemu_life/life.py \
 	tests/qemu_life/traffic.py \
+	tests/migration.py \
 	tests/recordings/README.md \
 	tests/recordings/parrot.py \
 	tests/recordings/qemu-10.0.jsonl \

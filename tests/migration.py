@@ -1,0 +1,483 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright (c) 2026 The ovs-vhost authors.
+"""Live migration of a QEMU guest from one port of a bridge to another.
+
+    migration.py [--from TYPE] [--to TYPE] [--queues N] [--packed]
+                 [--no-announce] [--mode MODE] [--build-dir DIR]
+                 [--ovs-tree DIR] [--logs DIR]
+
+Two QEMU processes, source and destination, are at ports of one switch, and a
+station is behind its DPDK NIC port.  While the guest moves, its memory is
+written to, the station pings it, and bytes go both ways by TCP, all of which
+are compared.  Afterwards all of that has to go on, and what was in the guest's
+memory to be there still.
+
+TYPE is one of ours or of the stock ports: vhostuser, vhostuserclient (the
+default), dpdkvhostuser, dpdkvhostuserclient.
+
+Needs root.  Exit status 0: all held; 77: this host cannot run it.
+$OVS_VHOST_QEMU, $OVS_VHOST_CACHE and $OVS_VHOST_TIMEOUT_SCALE are those of
+utilities/ovs-vhost-demo.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import random
+import re
+import shutil
+import socket
+import sys
+import threading
+import time
+
+TESTS = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(TESTS), "utilities"))
+
+from ovs_vhost_lab import (  # noqa: E402
+    Build, Guest, LabError, NetworkNamespace, Nic, Switch, guest_image,
+    instance, tail, wait_until)
+from ovs_vhost_lab.guest import QEMU, qemu_version  # noqa: E402
+from ovs_vhost_lab.process import enter_netns, popen, scaled  # noqa: E402
+
+SKIP = 77
+TYPES = ("vhostuser", "vhostuserclient", "dpdkvhostuser",
+         "dpdkvhostuserclient")
+BRIDGE = "br0"
+GUEST = "10.0.0.1"
+STATION = "10.0.0.3"
+MAC = "52:54:00:00:6d:69"
+MEMORY = 256                    # MiB of the guest.
+MAX_GAP = 6                     # Seconds without an answer to a ping.
+PIECE = 65536                   # Bytes between pauses of a TCP transfer.
+PAUSE = 0.004
+BLOCK = random.Random(1).getrandbits(8 * PIECE).to_bytes(PIECE, "big")
+
+# What the guest keeps, and what it writes to its memory again and again.
+KEEP = "dd if=/dev/urandom of=/tmp/keep bs=1M count=16 2>/dev/null; " \
+       "sha256sum </tmp/keep"
+DIRTY = """setsid sh -c 'n=0; while :; do
+    dd if=/dev/urandom of=/tmp/dirt bs=256k count=8 conv=notrunc 2>/dev/null
+    n=$((n + 1)); echo $n >/tmp/n.new; mv /tmp/n.new /tmp/n; sleep 0.1
+done' >/dev/null 2>&1 &"""
+
+
+class Pinger:
+    """Pings the guest twenty times a second and notes when each answer
+    came."""
+
+    def __init__(self, netns, busybox):
+        self._answers = []
+        self._child = popen([busybox, "ping", "-i", "0.05", GUEST], netns,
+                            stdout=-1, text=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self._child.stdout:
+            if "bytes from" in line:
+                self._answers.append(time.monotonic())
+
+    def wait(self):
+        """Waits for an answer."""
+        start = time.monotonic()
+        wait_until(lambda: self._answers and self._answers[-1] > start, 30,
+                   "the guest answers a ping")
+
+    def longest_gap(self, start):
+        """Returns the longest time without an answer since 'start'."""
+        times = [start] + [each for each in self._answers if each > start]
+        return max(after - before for before, after
+                   in zip(times, times[1:] + [time.monotonic()]))
+
+    def close(self):
+        self._child.kill()
+        self._child.wait()
+        self._reader.join()
+        self._child.stdout.close()
+
+
+class Transfer(threading.Thread):
+    """A TCP connection to or from the guest.  Its thread, which moves to the
+    station's namespace, runs run_in_netns()."""
+
+    def __init__(self, netns, port):
+        super().__init__(daemon=True)
+        self._netns = netns
+        self.port = port
+        self.n_bytes = 0
+        self.error = None
+        self.ending = False
+
+    def run(self):
+        try:
+            enter_netns(self._netns.fileno())
+            self.run_in_netns()
+        except (OSError, LabError) as error:
+            self.error = "TCP, port %d: %s" % (self.port, error)
+
+    def check(self):
+        if self.error:
+            raise LabError(self.error)
+
+    def wait(self, more=20 * PIECE):
+        """Waits until 'more' bytes were transferred."""
+        wanted = self.n_bytes + more
+
+        def arrived():
+            self.check()
+            return self.n_bytes >= wanted
+        wait_until(arrived, 60, "TCP, port %d, goes on" % self.port)
+
+    def join_and_check(self):
+        self.join(scaled(60))
+        if self.is_alive():
+            raise LabError("TCP, port %d: no end" % self.port)
+        self.check()
+
+
+class Upward(Transfer):
+    """The guest sends BLOCK again and again; each byte is compared."""
+
+    def __init__(self, guest, netns, port):
+        super().__init__(netns, port)
+        self._listening = threading.Event()
+        self.start()
+        self._listening.wait(10)
+        guest.check("setsid sh -c 'while [ ! -e /tmp/stop ]; do cat /block; "
+                    "done | nc %s %d' >/dev/null 2>&1 &" % (STATION, port))
+
+    def run_in_netns(self):
+        with socket.create_server((STATION, self.port)) as server:
+            self._listening.set()
+            server.settimeout(scaled(30))
+            connection, _ = server.accept()
+        with connection:
+            connection.settimeout(scaled(60))
+            while True:
+                data = connection.recv(PIECE)
+                if not data:
+                    break
+                self._compare(data)
+                time.sleep(PAUSE)
+        if self.n_bytes % PIECE:
+            raise LabError("it ended in the midst of a block")
+
+    def _compare(self, data):
+        at = self.n_bytes % PIECE
+        expected = (BLOCK[at:] + BLOCK[:at])[:len(data)]
+        if data != expected:
+            wrong = next(i for i, (a, b) in enumerate(zip(data, expected))
+                         if a != b)
+            raise LabError("byte %d is wrong" % (self.n_bytes + wrong))
+        self.n_bytes += len(data)
+
+    def finish(self):
+        """Waits for the end, after the guest was told."""
+        self.join_and_check()
+
+
+class Downward(Transfer):
+    """The station sends random bytes, and the guest says what their digest
+    is."""
+
+    def __init__(self, guest, netns, port):
+        super().__init__(netns, port)
+        guest.check("setsid nc -l -p %d -e sha256sum >/dev/null 2>&1 & "
+                    "until netstat -ltn | grep -q :%d; do sleep .1; done"
+                    % (port, port))
+        self.start()
+
+    def run_in_netns(self):
+        digest = hashlib.sha256()
+        generator = random.Random(self.port)
+        with socket.create_connection((GUEST, self.port),
+                                      scaled(30)) as connection:
+            connection.settimeout(scaled(60))
+            while not self.ending:
+                data = generator.getrandbits(8 * PIECE).to_bytes(PIECE, "big")
+                connection.sendall(data)
+                digest.update(data)
+                self.n_bytes += len(data)
+                time.sleep(PAUSE)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while True:
+                data = connection.recv(4096)
+                if not data:
+                    break
+                answer += data
+        if answer.split()[:1] != [digest.hexdigest().encode()]:
+            raise LabError("the guest has other bytes")
+
+    def finish(self):
+        self.ending = True
+        self.join_and_check()
+
+
+class Migration:
+    """The switch, the station, and the guest at its two places.  'stack' ends
+    what is started here."""
+
+    def __init__(self, folder, options, stack):
+        self.folder = folder
+        self.options = options
+        self.stack = stack
+        self.types = {"src": options.source, "dst": options.target}
+        self.switch = self.netns = self.station = self.image = None
+        self.source = self.target = self.pinger = None
+        self.transfers = []
+        self.kept = None
+        self.incoming = os.path.join(folder, "mig")
+        self._started = time.monotonic()
+
+    def say(self, text):
+        """Prints a line of the story."""
+        print("%6.1f s  %s" % (time.monotonic() - self._started, text),
+              flush=True)
+
+    # Making the laboratory.
+
+    def start_switch(self, **other_config):
+        self.image = guest_image(files={"block": BLOCK})
+        self.netns = self.stack.enter_context(NetworkNamespace())
+        self.station = self.stack.enter_context(NetworkNamespace())
+        self.netns.add_veth("nic0", "eth0", self.station)
+        self.station.ip("addr", "add", STATION + "/24", "dev", "eth0")
+        self.switch = self.stack.enter_context(Switch(
+            Build(self.options.build_dir, self.options.ovs_tree),
+            self.folder, self.netns,
+            other_config={key.replace("_", "-"): value
+                          for key, value in other_config.items()}))
+        self.switch.start()
+        self.switch.add_bridge(BRIDGE)
+        self.switch.add_port(BRIDGE, "nic", "dpdk",
+                             dpdk_devargs="net_af_packet0,iface=nic0")
+
+    def socket(self, name):
+        """Returns the path of the socket between switch and QEMU."""
+        return os.path.join(self.folder, name + ".vhost") \
+            if self.types[name].endswith("client") \
+            else self.switch.socket_path(name)
+
+    def add_port(self, name, **port_options):
+        """Adds the port 'name'."""
+        if self.types[name].endswith("client"):
+            port_options["vhost_server_path"] = self.socket(name)
+        self.switch.add_port(BRIDGE, name, self.types[name], **port_options)
+
+    def start_guest(self, name, qemu_args=()):
+        """Starts a QEMU for the port 'name'.  Both are the same machine."""
+        device = ["packed=on"] if self.options.packed else []
+        if self.options.no_announce:
+            device.append("guest_announce=off")
+        guest = self.stack.enter_context(Guest(
+            name, self.image, self.folder, memory=MEMORY,
+            cpus=self.options.queues, netns=self.netns, qemu_args=qemu_args))
+        guest.start(Nic(self.socket(name), mac=MAC, address=GUEST + "/24",
+                        listen=self.types[name].endswith("client"),
+                        queues=self.options.queues, device=",".join(device)))
+        return guest
+
+    def boot(self):
+        """Starts the guest, and the QEMU to which it will move."""
+        for name in self.types:
+            self.add_port(name)
+        self.source = self.start_guest("src")
+        self.source.wait_ready(120)
+        self.target = self.start_guest("dst",
+                                       ("-incoming", "unix:" + self.incoming))
+        self.say("guest is up, features %s" % self.switch.vsctl(
+            "get", "Interface", "src", "status:features").strip())
+
+    # Traffic.
+
+    def start_traffic(self):
+        self.kept = self.source.check(KEEP, 60)
+        self.source.check(DIRTY)
+        self.pinger = Pinger(self.station, self.image.busybox)
+        self.stack.callback(self.pinger.close)
+        self.pinger.wait()
+        for number in range(self.options.queues):
+            self.transfers += [
+                Upward(self.source, self.station, 5001 + number),
+                Downward(self.source, self.station, 6001 + number)]
+        self.check_traffic()
+        self.say("traffic")
+
+    def check_traffic(self):
+        """Waits until all traffic goes on by itself."""
+        self.pinger.wait()
+        for transfer in self.transfers:
+            transfer.wait()
+
+    def end_traffic(self, guest):
+        """Ends the transfers with the guest; each byte has to be right."""
+        guest.check("touch /tmp/stop")
+        for transfer in self.transfers:
+            transfer.finish()
+        self.say("%d MiB by TCP, all right" % (
+            sum(each.n_bytes for each in self.transfers) >> 20))
+
+    # Migration, by modes.
+
+    def wait_migrated(self):
+        """Waits until QEMU says that the migration has been completed and
+        returns what it tells of it."""
+        def ended():
+            info = self.source.qmp("query-migrate")
+            if info.get("status") in ("failed", "cancelled"):
+                raise LabError("migration: %s" % info)
+            return info.get("status") == "completed" and info
+        info = wait_until(ended, 120, "the migration is completed")
+        wait_until(lambda: self.target.qmp("query-status")["status"]
+                   == "running", 30, "the guest runs at its new place")
+        return info
+
+    def precopy(self):
+        """All of the memory moves before the guest does: slowly, so that it
+        takes some rounds, but faster than the guest can write."""
+        self.source.qmp("migrate-set-parameters", max_bandwidth=48 << 20,
+                        downtime_limit=500)
+        self.source.qmp("migrate", uri="unix:" + self.incoming)
+        self.check_log()
+        self.check_traffic()
+        self.source.qmp("migrate-set-parameters", max_bandwidth=1 << 30)
+        return self.wait_migrated()
+
+    def check_log(self):
+        """Waits until our port says that it logs what it writes.  (The stock
+        ports have no such command.)"""
+        if not self.types["src"].startswith("dpdk"):
+            wait_until(lambda: re.search(
+                r"features: .*LOG_ALL",
+                self.switch.appctl("vhost/show", "src")), 30,
+                "the port logs what it writes")
+
+    def migrate(self):
+        """Moves the guest, under traffic."""
+        start = time.monotonic()
+        info = MODES[self.options.mode](self)
+        self.check_traffic()
+        gap = self.pinger.longest_gap(start)
+        self.say("%s: %.1f s, downtime %d ms, %d MiB in %d rounds; longest "
+                 "time without an answer %.2f s" % (
+                     self.options.mode, info["total-time"] / 1000,
+                     info["downtime"], info["ram"]["transferred"] >> 20,
+                     info["ram"]["dirty-sync-count"], gap))
+        if gap > scaled(MAX_GAP):
+            raise LabError("no answer for %.1f s" % gap)
+
+    # Afterwards.
+
+    def check_guest(self):
+        """What was in the guest's memory is still there, and what it did it
+        still does."""
+        self.target.wait_ready(60)
+        if self.target.check("sha256sum </tmp/keep", 60) != self.kept:
+            raise LabError("the guest's memory is not what it was")
+        before = int(self.target.check("cat /tmp/n"))
+        wait_until(lambda: int(self.target.check("cat /tmp/n")) > before, 30,
+                   "the guest goes on writing")
+
+    def check_announced(self):
+        """A guest that cannot announce itself is announced by our port."""
+        if not self.options.no_announce \
+                or self.types["dst"].startswith("dpdk"):
+            return
+        wait_until(lambda: re.search(
+            r"ovs_vhost_rx_rarp_packets=[1-9]",
+            self.switch.vsctl("get", "Interface", "dst", "statistics")), 20,
+            "the port has announced the guest")
+
+    def check_switch(self):
+        """Neither port has an error, and the switch does not complain of the
+        guest."""
+        for name, kind in self.types.items():
+            if not kind.startswith("dpdk"):
+                text = self.switch.appctl("vhost/show", name)
+                if re.search("guest error|dirty log", text):
+                    raise LabError("port %s:\n%s" % (name, text))
+
+    def run(self):
+        self.start_switch()
+        self.boot()
+        self.start_traffic()
+        self.migrate()
+        self.source.kill()
+        self.check_traffic()
+        self.check_guest()
+        self.check_announced()
+        self.end_traffic(self.target)
+        self.check_switch()
+
+    def logs(self):
+        paths = [self.switch.log] if self.switch else []
+        for guest in filter(None, (self.source, self.target)):
+            paths += [guest.log, guest.console_log]
+        return paths
+
+
+# How a guest moves: functions that start it and return what query-migrate said
+# in the end.
+MODES = {"precopy": Migration.precopy}
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--from", dest="source", default="vhostuserclient",
+                        choices=TYPES)
+    parser.add_argument("--to", dest="target", default="vhostuserclient",
+                        choices=TYPES)
+    parser.add_argument("--queues", type=int, default=1)
+    parser.add_argument("--packed", action="store_true")
+    parser.add_argument("--no-announce", action="store_true",
+                        help="the guest cannot announce where it is")
+    parser.add_argument("--mode", default="precopy", choices=sorted(MODES))
+    parser.add_argument("--build-dir")
+    parser.add_argument("--ovs-tree")
+    parser.add_argument("--logs")
+    return parser.parse_args()
+
+
+def show_logs(migration, target):
+    for path in migration.logs():
+        print("--- the last lines of %s:\n%s" % (os.path.basename(path),
+                                                tail(path, 40)))
+        if target and os.path.exists(path):
+            shutil.copy(path, target)
+
+
+def work(directory, options):
+    print("%s, %s to %s, %d queue pairs%s, QEMU %s" % (
+        options.mode, options.source, options.target, options.queues,
+        ", packed" if options.packed else "",
+        ".".join(map(str, qemu_version()))), flush=True)
+    with contextlib.ExitStack() as stack:
+        migration = Migration(directory.path, options, stack)
+        try:
+            migration.run()
+        except (LabError, OSError, ValueError) as error:
+            print("FAIL %s" % error, flush=True)
+            with contextlib.suppress(LabError, AttributeError):
+                print(migration.switch.appctl("vhost/show"))
+            show_logs(migration, options.logs)
+            return 1
+    print("PASS", flush=True)
+    return 0
+
+
+def main():
+    options = parse()
+    if os.geteuid() or not os.access("/dev/net/tun", os.R_OK | os.W_OK) \
+            or not shutil.which(QEMU):
+        print("migration: skipped, it needs root, /dev/net/tun and " + QEMU)
+        return SKIP
+    return instance.supervise(
+        lambda directory, _: work(directory, options), "ovs-vhost-migration")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
