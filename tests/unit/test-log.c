@@ -489,10 +489,14 @@ test_too_small(void)
 {
     struct lab lab;
     struct fe_log small;
+    uint64_t size;
 
     lab_open(&lab, NULL);
     rig_start(&lab.rig);
-    fe_log_init(&small, fe_log_size(&lab.rig.fe) / 2, FE_PAGE - 16);
+
+    /* It ends in the midst of the buffers. */
+    size = (lab.buffers[0] + (128 << 10)) / FE_PAGE / 8;
+    fe_log_init(&small, size, FE_PAGE - 16);
     CHECK_EQ(fe_send_log_base(&lab.rig.fe, &small), 0);
     fe_log_switch(&lab.rig.fe, lab.rig.vqs, n_vqs(&lab), true);
     for (unsigned int i = 0; i < 20; i++) {
@@ -508,7 +512,7 @@ test_too_small(void)
     traffic(&lab);
     finish_round(&lab);
     WAIT_FOR(test_logged("the dirty log of 8 pages is too small"));
-    small.size = fe_log_size(&lab.rig.fe) / 2;
+    small.size = size;
     fe_log_check_outside(&small);
     CHECK_EQ(fe_log_clear(&small), 0);
 
@@ -802,13 +806,14 @@ test_migration(void)
     struct fe_region *r;
     struct lab lab;
 
-    lab_open(&lab, NULL);
+    /* The used ring has several pages. */
+    lab_open(&lab, &(struct rig_config) { .ring_size = 1024 });
     m.lab = &lab;
     r = &lab.rig.fe.regions[0];
     m.copy = malloc(r->size);
     CHECK(m.copy != NULL);
     rig_start(&lab.rig);
-    for (unsigned int i = 0; i < 200; i++) {
+    for (unsigned int i = 0; i < 900; i++) {
         struct fe_buf buf = { lab.buffers[0] + i * 1024, 1024, true };
 
         CHECK_GE(fe_vq_add(RIG_RX(&lab.rig, 0), &buf, 1, 0, 0), 0);
