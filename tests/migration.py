@@ -23,6 +23,7 @@ utilities/ovs-vhost-demo.
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import os
 import random
@@ -30,6 +31,7 @@ import re
 import shutil
 import socket
 import sys
+import termios
 import threading
 import time
 
@@ -53,6 +55,7 @@ MEMORY = 256                    # MiB of the guest.
 MAX_GAP = 6                     # Seconds without an answer to a ping.
 PIECE = 65536                   # Bytes between pauses of a TCP transfer.
 PAUSE = 0.004
+HELD = 48 << 10                 # Less than the first window.
 BLOCK = random.Random(1).getrandbits(8 * PIECE).to_bytes(PIECE, "big")
 
 # What the guest keeps, and what it writes to its memory again and again.
@@ -217,6 +220,55 @@ class Downward(Transfer):
         self.join_and_check()
 
 
+class Held(Transfer):
+    """The station sends HELD random bytes when it is told to, which the guest
+    does not read before it is told to: they stay where its NIC has put them,
+    in pages to which the guest itself writes nothing."""
+
+    def __init__(self, guest, netns, port):
+        super().__init__(netns, port)
+        self._send = threading.Event()
+        self._read = threading.Event()
+        self._data = random.Random(port).getrandbits(8 * HELD).to_bytes(
+            HELD, "big")
+        guest.check("setsid nc -l -p %d -e sh -c 'until [ -e /tmp/read ]; do "
+                    "sleep 0.3; done; exec sha256sum' >/dev/null 2>&1 & "
+                    "until netstat -ltn | grep -q :%d; do sleep .1; done"
+                    % (port, port))
+        self.start()
+
+    def run_in_netns(self):
+        with socket.create_connection((GUEST, self.port),
+                                      scaled(30)) as connection:
+            connection.settimeout(scaled(60))
+            self._send.wait()
+            connection.sendall(self._data)
+            self._wait_acknowledged(connection)
+            self.n_bytes += HELD
+            self._read.wait()
+            connection.shutdown(socket.SHUT_WR)
+            answer = connection.recv(4096)
+        if answer.split()[:1] != [
+                hashlib.sha256(self._data).hexdigest().encode()]:
+            raise LabError("what the guest received while it moved is not "
+                           "what was sent")
+
+    def _wait_acknowledged(self, connection):
+        def acknowledged():
+            left = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
+            return not any(left)
+        wait_until(acknowledged, 30, "the guest acknowledges", 0.01)
+
+    def send(self):
+        """Sends, and waits until the guest has it all."""
+        self._send.set()
+        self.wait(HELD)
+
+    def finish(self):
+        self._read.set()
+        self.join_and_check()
+
+
 class Migration:
     """The switch, the station, and the guest at its two places.  'stack' ends
     what is started here."""
@@ -229,6 +281,7 @@ class Migration:
         self.switch = self.netns = self.station = self.image = None
         self.source = self.target = self.pinger = None
         self.transfers = []
+        self.held = []
         self.kept = None
         self.incoming = os.path.join(folder, "mig")
         self._started = time.monotonic()
@@ -304,6 +357,8 @@ class Migration:
             self.transfers += [
                 Upward(self.source, self.station, 5001 + number),
                 Downward(self.source, self.station, 6001 + number)]
+        self.held = [Held(self.source, self.station, 7001 + number)
+                     for number in range(4)]
         self.check_traffic()
         self.say("traffic")
 
@@ -315,8 +370,8 @@ class Migration:
 
     def end_traffic(self, guest):
         """Ends the transfers with the guest; each byte has to be right."""
-        guest.check("touch /tmp/stop")
-        for transfer in self.transfers:
+        guest.check("touch /tmp/stop /tmp/read")
+        for transfer in self.transfers + self.held:
             transfer.finish()
         self.say("%d MiB by TCP, all right" % (
             sum(each.n_bytes for each in self.transfers) >> 20))
@@ -337,15 +392,28 @@ class Migration:
         return info
 
     def precopy(self):
-        """All of the memory moves before the guest does: slowly, so that it
-        takes some rounds, but faster than the guest can write."""
+        """All of the memory moves before the guest does.
+
+        In few rounds: QEMU without KVM loses what a guest's CPU writes, now
+        and then, and the more the longer it takes, whatever the port's
+        type."""
         self.source.qmp("migrate-set-parameters", max_bandwidth=48 << 20,
                         downtime_limit=500)
         self.source.qmp("migrate", uri="unix:" + self.incoming)
         self.check_log()
-        self.check_traffic()
-        self.source.qmp("migrate-set-parameters", max_bandwidth=1 << 30)
+        self.wait_copied()
+        for held in self.held:
+            held.send()
         return self.wait_migrated()
+
+    def wait_copied(self):
+        """Waits until most of the memory has been copied once."""
+        def most():
+            info = self.source.qmp("query-migrate")
+            ram = info.get("ram")
+            return info["status"] not in ("setup", "active") or \
+                ram and ram["remaining"] < 0.3 * ram["total"]
+        wait_until(most, 60, "most of the memory has been copied", 0.01)
 
     def check_log(self):
         """Waits until our port says that it logs what it writes.  (The stock
@@ -413,6 +481,14 @@ class Migration:
         self.end_traffic(self.target)
         self.check_switch()
 
+    def show(self):
+        """Prints what there is to know after a failure."""
+        print(self.switch.appctl("vhost/show"))
+        print("migration:", self.source.qmp("query-migrate"))
+        print("target:", self.target.qmp("query-status"))
+        self.target.wait_ready(10)
+        print(self.target.run("uptime; cat /proc/interrupts; netstat -tn")[1])
+
     def logs(self):
         paths = [self.switch.log] if self.switch else []
         for guest in filter(None, (self.source, self.target)):
@@ -461,8 +537,8 @@ def work(directory, options):
             migration.run()
         except (LabError, OSError, ValueError) as error:
             print("FAIL %s" % error, flush=True)
-            with contextlib.suppress(LabError, AttributeError):
-                print(migration.switch.appctl("vhost/show"))
+            with contextlib.suppress(LabError, OSError, AttributeError):
+                migration.show()
             show_logs(migration, options.logs)
             return 1
     print("PASS", flush=True)
