@@ -460,6 +460,9 @@ test_killed_under_load(void)
     uint64_t rnd = 1;
     pid_t pid;
 
+#ifdef __SANITIZE_THREAD__
+    test_skip("ThreadSanitizer allows no threads in forks of this process");
+#endif
     dir_open();
     memset(&load, 0, sizeof load);
     load.books = mmap(NULL, sizeof *load.books, PROT_READ | PROT_WRITE,
