@@ -42,7 +42,7 @@ static pthread_key_t context_key;
 static int zero_fd = -1;        /* What the requests read nothing from. */
 
 /* Contexts of threads that have ended.  There are never more contexts than
- * there were threads at once; should that have been a lot, not all are kept. */
+ * there were threads at once; should that be a lot, not all are kept. */
 static aio_context_t spare[64];
 static unsigned int n_spare;
 

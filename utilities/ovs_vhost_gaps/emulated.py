@@ -37,7 +37,6 @@ class Emulated:
     prepare: object = None      # Called with the bed before the load begins.
     rate: int = 5000            # Frames a second, each way.
     quick: bool = False
-    qemu: bool = False
 
     def run(self, name, build, folder, rounds):
         """Runs the rounds on one side; returns a Side."""
@@ -109,9 +108,9 @@ def by_guest(_bed, _number):
     """The guest does it."""
 
 
-def stopped(first, books):
-    """Tells whether p2's guest has restarted its rings; the Books have the
-    number since the ones before."""
+def stopped(_first, books):
+    """Tells whether p2's guest has restarted its rings since the Books before
+    these."""
     return books.stops > 0
 
 
@@ -174,7 +173,8 @@ def _both(name, title, action, **kwargs):
 
 CASES = (
     *_both("kill", "ovs-vswitchd killed (-9) and started", kill, quick=True),
-    Emulated("kill-packed", "the same, packed rings", kill,
+    Emulated("kill-packed", "ovs-vswitchd killed (-9) and started, packed "
+             "rings", kill,
              both=("+ring_packed",)),
     *_both("restart", "ovs-vswitchd ended in order and started", restart),
     *_both("add-again", "port deleted and added again", add_again,

@@ -3,9 +3,9 @@
 """What an interruption has left behind in ovs-vswitchd and its directory.
 
 Open descriptors, mapped files and threads of the process, and the files in its
-run directory, are counted by kind before the first interruption and after each.
-A new process (the switch was restarted) is compared with the old one.  Memory
-of no file is not looked at: it grows and shrinks as malloc() likes.
+run directory, are counted by kind before the first interruption and after
+each.  A new process (the switch was restarted) is compared with the old one.
+Memory of no file is not looked at: it grows and shrinks as malloc() likes.
 """
 
 import collections
@@ -71,8 +71,8 @@ def take(switch):
     """Returns a Counter of all that ovs-vswitchd has now."""
     pid, rundir = switch.pid(), switch.rundir
     return collections.Counter([
-        *_descriptors(pid, rundir), *_mappings(pid, rundir), *_threads(pid, rundir),
-        *_files(rundir)])
+        *_descriptors(pid, rundir), *_mappings(pid, rundir),
+        *_threads(pid, rundir), *_files(rundir)])
 
 
 class Watch:

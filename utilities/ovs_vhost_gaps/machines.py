@@ -56,7 +56,6 @@ class Machine:
     rate: int = 1000            # Frames a second.
     rounds: int = 2             # At most: a machine takes long.
     quick: bool = False
-    qemu: bool = True
 
     def run(self, name, build, folder, rounds):
         """Runs the rounds on one side; returns a Side."""

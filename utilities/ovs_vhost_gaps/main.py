@@ -39,7 +39,7 @@ def run_case(case, build, folder, options):
             start = time.monotonic()
             side = run_side(case, name, build, os.path.join(folder, name),
                             options.rounds)
-            print("%s %s ms, lost %s (%.1f s)" % (
+            print("%s %s, lost %s (%.1f s)" % (
                 name, side.gap_cell(), side.lost_cell(),
                 time.monotonic() - start), end="; ", flush=True)
             found[name] = side
@@ -53,7 +53,7 @@ def run_cases(cases, build, folder, options):
     """Runs the cases and returns their Rows."""
     rows = []
     for number, case in enumerate(cases, 1):
-        print("[%2d/%d] %s (%s):" % (number, len(cases), case.name,
+        print("[%2d/%d] %s (%s), ms:" % (number, len(cases), case.name,
                                      case.title), end=" ", flush=True)
         row = run_case(case, build, os.path.join(folder, str(number)),
                        options)
