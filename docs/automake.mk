@@ -13,6 +13,7 @@ docs_DATA = \
 	docs/architecture.md \
 	docs/cycles.svg \
 	docs/install.md \
+	docs/interruptions.md \
 	docs/monitoring.md \
 	docs/performance.md \
 	docs/ratios.svg \
