@@ -440,7 +440,8 @@ def switch_down(life):
     life.start()
     life.add_port()
     life.boot()
-    if not life.packed:
+    if life.ours or not life.packed:
+        # A stock port forgets where a packed ring was.
         life.start_traffic()
 
         def crash():
