@@ -238,6 +238,9 @@ custom_add_queue(struct custom *c, const char *side, unsigned int q,
                "%s_q%u_guest_notifications_offloaded", side, q);
     custom_add(c, ring[VHOST_C_NOTIFY_ERRORS],
                "%s_q%u_guest_notifications_error", side, q);
+    custom_add(c, ring[VHOST_C_IOTLB_HITS], "%s_q%u_iotlb_hits", side, q);
+    custom_add(c, ring[VHOST_C_IOTLB_MISSES] + ring[VHOST_C_IOTLB_AHEAD],
+               "%s_q%u_iotlb_misses", side, q);
 }
 
 static void

@@ -136,6 +136,19 @@ show_memory(struct ds *ds, const struct netdev_vhost *dev,
 }
 
 static void
+show_iommu(struct ds *ds, const struct netdev_vhost *dev)
+{
+    struct vhost_iommu_info info;
+
+    if (vhost_port_get_iommu(dev->port, &info)) {
+        ds_put_format(ds, "    vIOMMU: %u translations, %"PRIu64" asked for, "
+                      "%"PRIu64" told, %"PRIu64" invalidations\n",
+                      info.n_entries, info.n_asked, info.n_updates,
+                      info.n_invalidations);
+    }
+}
+
+static void
 show_nonzero(struct ds *ds, const char *prefix, const char *const names[],
              const uint64_t values[], unsigned int n)
 {
@@ -221,6 +234,7 @@ show_port(struct ds *ds, const struct netdev_vhost *dev)
     show_connection(ds, dev, &info);
     show_features(ds, dev, &info);
     show_memory(ds, dev, &info);
+    show_iommu(ds, dev);
 
     if (info.record[0]) {
         ds_put_format(ds, "    crash record: %s\n", info.record);

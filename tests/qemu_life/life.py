@@ -103,7 +103,7 @@ class Life:
             raise LabError("port: " + error)
 
     def boot(self, queues=1, memory=256, cpus=1, device="", kernel_args="",
-             qemu_args=()):
+             qemu_args=(), machine="pc"):
         """Starts the guest and waits until it can be pinged."""
         if self.packed:
             device = ",".join(filter(None, [device, "packed=on"]))
@@ -111,7 +111,8 @@ class Life:
                         address=GUEST + "/24", device=device)
         self.guest = self.stack.enter_context(Guest(
             PORT, self.image, self.folder, memory=memory, cpus=cpus,
-            netns=self.netns, kernel_args=kernel_args, qemu_args=qemu_args))
+            netns=self.netns, machine=machine, kernel_args=kernel_args,
+            qemu_args=qemu_args))
         self.start_guest()
 
     def start_guest(self, device=None):
