@@ -326,7 +326,7 @@ drop_range(struct vhost_iotlb *t, unsigned int n_orders, uint64_t first,
                          - (first >> ORDER_SHIFT(order)) + 1);
         }
     }
-    if (n_probes > vhost_iotlb_count(t)) {
+    if (n_probes > vhost_iotlb_count(t) || n_probes > N_BUCKETS) {
         /* Quicker by looking at all that there is. */
         for (unsigned int w = 0; w < N_BUCKETS / 64; w++) {
             for (uint64_t bits = t->used[w]; bits; bits &= bits - 1) {
