@@ -111,6 +111,7 @@ class Side:
             guest.kill()
         self.switch.kill()
         self.switch.stop()
+        self.switch.forget()
         if self.control:
             self.control.close()
         for pipe in self._pipes:

@@ -53,6 +53,7 @@ class Bed:
             load.kill()
         self.switch.kill()
         self.switch.stop()
+        self.switch.forget()
         self.netns.close()
 
     def __enter__(self):

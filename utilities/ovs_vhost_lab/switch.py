@@ -7,6 +7,7 @@ are never looked at.  Sockets, database, logs and DPDK's run-time files are
 all below the given directory, so that any number of switches run side by side.
 """
 
+import glob
 import os
 import signal
 
@@ -159,11 +160,21 @@ class Switch:
             self._ovsdb.end()
         self._vswitchd = self._ovsdb = None
 
+    def forget(self):
+        """Removes the crash records of guests that were connected to the last,
+        for a switch that will not be started again: where its run directory
+        is not on tmpfs they are elsewhere."""
+        found = os.stat(self.rundir)
+        for path in glob.glob("/dev/shm/ovs-vhost.%d/%x-%x.*"
+                              % (os.geteuid(), found.st_dev, found.st_ino)):
+            os.unlink(path)
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.stop()
+        self.forget()
 
     def _tool(self, name, *words, check=True, timeout=40):
         return run([self.build.program(name), *words], timeout=timeout,
