@@ -38,7 +38,8 @@ struct vhost_backend_channel {
 /* Begins to use 'fd', which stays the caller's.  Returns false if it is not
  * fit for that. */
 bool vhost_backend_open(struct vhost_backend_channel *, struct vhost_loop *,
-                        int fd, void (*closed)(struct vhost_backend_channel *));
+                        int fd,
+                        void (*closed)(struct vhost_backend_channel *));
 
 /* Stops to use it; forgets what is kept. */
 void vhost_backend_close(struct vhost_backend_channel *);

@@ -14,7 +14,8 @@
  * are there again.
  *
  * The peers decide how much there is to do here, so it is limited: the size of
- * the tables, the lookups ahead in each millisecond, the messages on their way.
+ * the tables, the lookups ahead in each millisecond, the messages on their
+ * way.
  */
 
 #include "iommu.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The ovs-vhost authors.
  *
- * A port behind a vIOMMU (VIRTIO_F_ACCESS_PLATFORM): what the event thread does
- * about translations.  It takes the front end's updates and invalidations, and
- * asks it for what is missing: for rings that are to start, for polling threads
- * that have met an unknown address, and, ahead of them, for all buffers that
- * the guest has made available.  The table itself is iotlb.h's.
+ * A port behind a vIOMMU (VIRTIO_F_ACCESS_PLATFORM): what the event thread
+ * does about translations.  It takes the front end's updates and
+ * invalidations, and asks it for what is missing: for rings that are to start,
+ * for polling threads that have met an unknown address, and, ahead of them,
+ * for all buffers that the guest has made available.  The table itself is iotlb.h's.
  *
  * Event thread only.  What polling threads do is in walk.c.
  */
@@ -39,7 +39,8 @@ int vhost_iommu_stop(const struct vhost_port *);
 vhost_result vhost_iommu_message(struct vhost_port *, struct vhost_reply *);
 
 /* Where the 'len' bytes of a ring's part at 'iova' are here.  NULL if that is
- * not known (then '*wait' is set, and it is asked for), or not in one piece. */
+ * not known (then '*wait' is set, and it is asked for), or not in one
+ * piece. */
 void *vhost_iommu_ring_part(struct vhost_port *, uint64_t iova, uint64_t len,
                             unsigned int perm, bool *wait);
 
