@@ -52,7 +52,8 @@ GUEST = "10.0.0.1"
 STATION = "10.0.0.3"
 MAC = "52:54:00:00:6d:69"
 MEMORY = 256                    # MiB of the guest.
-MAX_GAP = 6                     # Seconds without an answer to a ping.
+MAX_GAP = {"precopy": 6,        # Seconds without an answer to a ping.
+           "postcopy": 60}      # (QEMU is slow with pages, on purpose.)
 PIECE = 65536                   # Bytes between pauses of a TCP transfer.
 PAUSE = 0.004
 HELD = 48 << 10                 # Less than the first window.
@@ -319,6 +320,8 @@ class Migration:
         """Adds the port 'name'."""
         if self.types[name].endswith("client"):
             port_options["vhost_server_path"] = self.socket(name)
+        elif self.options.mode == "postcopy":
+            port_options["vhost_postcopy_support"] = "true"
         self.switch.add_port(BRIDGE, name, self.types[name], **port_options)
 
     def start_guest(self, name, qemu_args=()):
@@ -415,6 +418,63 @@ class Migration:
                 ram and ram["remaining"] < 0.3 * ram["total"]
         wait_until(most, 60, "most of the memory has been copied", 0.01)
 
+    def postcopy(self):
+        """The guest moves after a small part of its memory has.  The rest
+        comes slowly, and as it is asked for."""
+        for guest in self.source, self.target:
+            guest.qmp("migrate-set-capabilities", capabilities=[
+                {"capability": "postcopy-ram", "state": True}])
+        self.source.qmp("migrate-set-parameters", max_bandwidth=8 << 20,
+                        max_postcopy_bandwidth=2 << 20, downtime_limit=1)
+        self.source.qmp("migrate", uri="unix:" + self.incoming)
+        self.wait_transferred(8 << 20)
+        self.source.qmp("migrate-start-postcopy")
+        self.wait_status("postcopy-active")
+        self.check_postcopy("running")
+        self.pinger.wait()
+        for transfer in self.transfers:
+            transfer.wait(PIECE)
+        for each in self.held:
+            each.send()
+        self.wait_status("postcopy-active")
+        self.source.qmp("migrate-set-parameters",
+                        max_postcopy_bandwidth=1 << 30)
+        info = self.wait_migrated()
+        self.check_postcopy("offered")
+        self.say("QEMU was asked for %d pages, by the port for %s" % (
+            info["ram"]["postcopy-requests"], self.port_status(
+                "dst", "postcopy_pages") or "an unknown number of them"))
+        return info
+
+    def wait_transferred(self, n_bytes):
+        wait_until(lambda: self.source.qmp("query-migrate").get(
+            "ram", {}).get("transferred", 0) >= n_bytes, 60,
+            "some of the memory is copied")
+
+    def wait_status(self, wanted):
+        """Waits until the migration is in status 'wanted', which it must not
+        have passed."""
+        def is_so():
+            status = self.source.qmp("query-migrate")["status"]
+            if status in ("completed", "failed", "cancelled"):
+                raise LabError("migration is %s rather than %s" % (status,
+                                                                   wanted))
+            return status == wanted
+        wait_until(is_so, 30, "migration is " + wanted)
+
+    def port_status(self, name, key):
+        """Returns what the database has in a port's status."""
+        return self.switch.vsctl("--if-exists", "get", "Interface", name,
+                                 "status:" + key).strip().strip('"')
+
+    def check_postcopy(self, wanted):
+        """Waits until our port at the destination says that postcopy is
+        'wanted'."""
+        if not self.types["dst"].startswith("dpdk"):
+            wait_until(lambda: self.port_status(
+                "dst", "postcopy").startswith(wanted), 20,
+                "the port says that postcopy is " + wanted)
+
     def check_log(self):
         """Waits until our port says that it logs what it writes.  (The stock
         ports have no such command.)"""
@@ -435,7 +495,7 @@ class Migration:
                      self.options.mode, info["total-time"] / 1000,
                      info["downtime"], info["ram"]["transferred"] >> 20,
                      info["ram"]["dirty-sync-count"], gap))
-        if gap > scaled(MAX_GAP):
+        if gap > scaled(MAX_GAP[self.options.mode]):
             raise LabError("no answer for %.1f s" % gap)
 
     # Afterwards.
@@ -470,7 +530,7 @@ class Migration:
                     raise LabError("port %s:\n%s" % (name, text))
 
     def run(self):
-        self.start_switch()
+        self.start_switch(**SETTINGS.get(self.options.mode, {}))
         self.boot()
         self.start_traffic()
         self.migrate()
@@ -498,7 +558,10 @@ class Migration:
 
 # How a guest moves: functions that start it and return what query-migrate said
 # in the end.
-MODES = {"precopy": Migration.precopy}
+MODES = {"precopy": Migration.precopy, "postcopy": Migration.postcopy}
+
+# What the switch has to be told for it.
+SETTINGS = {"postcopy": {"vhost_postcopy_support": "true"}}
 
 
 def parse():
