@@ -10,6 +10,7 @@
  * kept here until it is sent.  The front end does with it what QEMU does: puts
  * it into the file and wakes up those who wait for it. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -644,11 +645,26 @@ open_stuck(struct rig *rig, bool ring)
     WAIT_FOR(rig_info(rig).postcopy_wait_ms > 0);
 }
 
-/* The harness sees whether a thread is left behind. */
+static unsigned int
+n_threads(void)
+{
+    DIR *dir = opendir("/proc/self/task");
+    unsigned int n = 0;
+
+    CHECK(dir != NULL);
+    while (readdir(dir)) {
+        n++;
+    }
+    closedir(dir);
+    return n;
+}
+
+/* The helper has to wake up although the front end keeps its userfaultfd. */
 static void
 test_never_destroyed(void)
 {
     for (unsigned int i = 0; i < 2; i++) {
+        unsigned int n = n_threads();
         long long int start;
         struct rig rig;
 
@@ -658,6 +674,7 @@ test_never_destroyed(void)
         vhost_port_destroy(rig.port);
         CHECK_LT(test_now_us() - start, 5000000);
         rig.port = NULL;
+        WAIT_FOR(n_threads() == n + 1 /* The source's. */);
         source_close();
         rig_close(&rig);
     }
@@ -667,11 +684,13 @@ static void
 test_never_disconnected(void)
 {
     for (unsigned int i = 0; i < 2; i++) {
+        unsigned int n = n_threads();
         struct rig rig;
 
         test_part("%s", i ? "ring" : "buffer");
         open_stuck(&rig, i);
         rig_disconnect(&rig);
+        WAIT_FOR(n_threads() == n + 1 /* The source's. */);
         CHECK_EQ(rig_info(&rig).postcopy, VHOST_POSTCOPY_NONE);
         source_close();
         rig_free_guest(&rig);
