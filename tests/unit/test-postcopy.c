@@ -663,8 +663,9 @@ n_threads(void)
 static void
 test_never_destroyed(void)
 {
+    unsigned int n = n_threads();
+
     for (unsigned int i = 0; i < 2; i++) {
-        unsigned int n = n_threads();
         long long int start;
         struct rig rig;
 
@@ -683,8 +684,9 @@ test_never_destroyed(void)
 static void
 test_never_disconnected(void)
 {
+    unsigned int n = n_threads();
+
     for (unsigned int i = 0; i < 2; i++) {
-        unsigned int n = n_threads();
         struct rig rig;
 
         test_part("%s", i ? "ring" : "buffer");
