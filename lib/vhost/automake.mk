@@ -11,6 +11,7 @@ vhost_sources = \
 	lib/vhost/copy-avx512.c \
 	lib/vhost/copy.c \
 	lib/vhost/copy.h \
+	lib/vhost/describe.c \
 	lib/vhost/device.c \
 	lib/vhost/dirty-log.c \
 	lib/vhost/dirty-log.h \

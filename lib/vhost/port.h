@@ -8,6 +8,7 @@
  *     transport.c   listening, connecting, connecting again
  *     session.c     messages of one connection
  *     device.c      features, memory and rings: what the messages build up
+ *     describe.c    what the polling threads see of that
  *     stop.c        the asynchronous handshake with the polling threads
  *
  * 'mutex' protects everything that control threads read.  The event thread
@@ -18,6 +19,7 @@
 #ifndef VHOST_PORT_H
 #define VHOST_PORT_H 1
 
+#include <linux/virtio_config.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -286,10 +288,55 @@ void vhost_session_end(struct vhost_port *, const char *format, ...)
 void vhost_session_teardown(struct vhost_port *);
 void vhost_session_resume(struct vhost_port *);
 
+static inline bool
+vhost_has_feature(const struct vhost_port *port, unsigned int bit)
+{
+    return (port->info.features >> bit) & 1;
+}
+
+static inline bool
+vhost_is_packed(const struct vhost_port *port)
+{
+    return vhost_has_feature(port, VIRTIO_F_RING_PACKED);
+}
+
+static inline bool
+vhost_ring_is_broken(const struct vhost_ring *ring)
+{
+    return atomic_load_explicit(&ring->st.broken, memory_order_acquire);
+}
+
+/* describe.c */
+
+/* Makes descriptions of the rings that can run, and opens the gates. */
+void vhost_device_publish(struct vhost_port *);
+
+/* Tells control threads and the owner what runs now. */
+void vhost_device_publish_info(struct vhost_port *);
+
+/* True if some ring that waited for its pages can run now. */
+bool vhost_device_pages_came(struct vhost_port *);
+
+/* Behind a vIOMMU: asks for what rings lack that wait for translations; tries
+ * again to drain rings. */
+void vhost_device_translate_waiting(struct vhost_port *);
+void vhost_device_drain_soon(struct vhost_port *);
+
+/* The guest has kicked a ring that is not enabled: a source's 'ready'. */
+void vhost_drain_ready(struct vhost_source *, uint32_t events);
+
+/* Tells control threads where the crash records are. */
+void vhost_device_show_record(struct vhost_port *);
+
 /* device.c */
 
 /* The ring 'idx', made at first use.  NULL if out of memory. */
 struct vhost_ring *vhost_device_ring(struct vhost_port *, unsigned int idx);
+
+/* Finds out where the parts of 'ring' are in 'mem' and stores that in the
+ * description.  Returns false if that cannot be, or not yet. */
+bool vhost_translate_ring(struct vhost_ring *ring, const struct vhost_mem *mem,
+                          struct vhost_vring *);
 
 /* The result of a message: 0, or a sentence for the log. */
 typedef const char *vhost_result;
@@ -325,11 +372,6 @@ struct vhost_ring_part {
 void vhost_device_ring_parts(const struct vhost_ring *,
                              struct vhost_ring_part[3]);
 
-/* Behind a vIOMMU: asks for what rings lack that wait for translations; tries
- * again to drain rings. */
-void vhost_device_translate_waiting(struct vhost_port *);
-void vhost_device_drain_soon(struct vhost_port *);
-
 /* Puts 'mem' in the place of the memory map.  Takes over the reference. */
 void vhost_device_set_mem(struct vhost_port *, struct vhost_mem *mem);
 
@@ -344,12 +386,6 @@ void vhost_device_reset_all(struct vhost_port *);
 
 /* Forgets all that a connection has built up.  All gates must be closed. */
 void vhost_device_release(struct vhost_port *);
-
-/* Makes descriptions of the rings that can run, and opens the gates. */
-void vhost_device_publish(struct vhost_port *);
-
-/* True if some ring that waited for its pages can run now. */
-bool vhost_device_pages_came(struct vhost_port *);
 
 /* Looks for rings that their guest has broken. */
 void vhost_device_check(struct vhost_port *);
