@@ -252,11 +252,10 @@ choose_offer(const struct netdev_vhost *dev, struct vhost_offer *offer)
 {
     const uint64_t csum = UINT64_C(1) << VIRTIO_NET_F_CSUM;
     const struct vhost_options *o = &dev->options;
+    bool as_client = (dev->role == VHOST_CLIENT
+                      || (dev->tso && o->extras & VHOST_EXTRA_TSO));
 
-    offer->features = compat_stock_features(dev->role == VHOST_CLIENT
-                                            || (dev->tso
-                                                && o->extras & VHOST_EXTRA_TSO),
-                                            dev->tso);
+    offer->features = compat_stock_features(as_client, dev->tso);
     if (o->iommu) {
         offer->features |= UINT64_C(1) << VIRTIO_F_ACCESS_PLATFORM;
     }

@@ -483,9 +483,9 @@ tx_look(const struct netdev_vhost *dev, struct tx_slot *slot,
     }
 }
 
-/* Sends and frees 'n' <= VHOST_BURST packets.  As long as a try finds room for some, it
- * is worth another one, up to the configured number: the guest is just
- * emptying its ring. */
+/* Sends and frees 'n' <= VHOST_BURST packets.  As long as a try finds room for
+ * some, it is worth another one, up to the configured number: the guest is
+ * just emptying its ring. */
 static inline void
 tx_burst(struct netdev_vhost *dev, struct tx_slot *slot,
          struct dp_packet *pkts[], unsigned int n, bool shared)

@@ -260,9 +260,9 @@ show_port(struct ds *ds, const struct netdev_vhost *dev)
     }
 }
 
-/* Commands "NAME [--json] [PORT]", but "vhost/reset-stats [PORT]".  Each of the
- * functions below adds what it has to say of one port to 'ds' or, if that is
- * not NULL, to 'array'. */
+/* Commands "NAME [--json] [PORT]", but "vhost/reset-stats [PORT]".  Each of
+ * the functions below adds what it has to say of one port to 'ds' or, if that
+ * is not NULL, to 'array'. */
 struct show_aux {
     void (*cb)(struct show_aux *, struct netdev_vhost *);
     struct ds ds;

@@ -85,8 +85,8 @@ copy_piece(uint8_t *dst, const uint8_t *src, uint32_t len)
     }
 }
 
-/* Has the rest of a long piece fetched, whose start has been fetched before: in
- * real life it is in another CPU's cache. */
+/* Has the rest of a long piece fetched, whose start has been fetched before:
+ * in real life it is in another CPU's cache. */
 static inline void
 copy_ahead(const struct vhost_seg *s, bool write)
 {

@@ -5,8 +5,9 @@
  *
  * They hold one struct inflight_split per ring, in a file that is mapped by
  * the worker like guest memory.  The file that GET_INFLIGHT_FD makes is not
- * kept: the front end sends it back by SET_INFLIGHT_FD.  It is all zeros, which
- * is how a buffer begins, and takes no memory until somebody writes to it.
+ * kept: the front end sends it back by SET_INFLIGHT_FD.  It is all zeros,
+ * which is how a buffer begins, and takes no memory until somebody writes to
+ * it.
  */
 
 #include "inflight.h"

@@ -5,7 +5,8 @@
  * does about translations.  It takes the front end's updates and
  * invalidations, and asks it for what is missing: for rings that are to start,
  * for polling threads that have met an unknown address, and, ahead of them,
- * for all buffers that the guest has made available.  The table itself is iotlb.h's.
+ * for all buffers that the guest has made available.  The table itself is
+ * iotlb.h's.
  *
  * Event thread only.  What polling threads do is in walk.c.
  */

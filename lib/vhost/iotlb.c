@@ -5,8 +5,8 @@
  *
  * An entry is two words: a key, which has the block's address, size and rights
  * and is 0 if there is none, and the host address.  A reader loads the key,
- * the host address, and the key again: an entry that is being replaced has the key
- * 0 meanwhile.
+ * the host address, and the key again: an entry that is being replaced has the
+ * key 0 meanwhile.
  *
  * Block sizes are powers of 8 times the page, so that 2 MiB and 1 GiB are
  * among them, and so that no range, whatever its ends, needs more than some

@@ -354,8 +354,8 @@ copy_mem(const struct vhost_mem *old, const struct vhost_region *r, int more)
     return mem;
 }
 
-/* Adds to 'old' the region 'r', which it has, once more, if 'wire' and 'fd' are
- * the same memory. */
+/* Adds to 'old' the region 'r', which it has, once more, if 'wire' and 'fd'
+ * are the same memory. */
 static struct vhost_mem *
 add_again(const struct vhost_mem *old, const struct vhost_region *r,
           const struct vhost_wire_region *wire, int fd, char **errorp)

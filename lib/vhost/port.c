@@ -24,7 +24,8 @@
 #include "postcopy.h"
 
 /* Announcements to a port's owner: milliseconds between them in the long run,
- * and how many may come at once after a quiet time, as while a guest starts. */
+ * and how many may come at once after a quiet time, as while a guest
+ * starts. */
 #define ANNOUNCE_INTERVAL 10
 #define ANNOUNCE_BURST 5
 

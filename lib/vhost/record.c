@@ -4,9 +4,9 @@
  * Starting a crash record, and going on from one; record.h says what it is.
  *
  * A driver may have been reset while nobody looked, and start again with the
- * same ring, at the same base.  Descriptors cannot always tell: after some laps
- * they may look just like those of a fresh ring.  So the ring is marked, in
- * memory that drivers make zero at a reset and only the device writes
+ * same ring, at the same base.  Descriptors cannot always tell: after some
+ * laps they may look just like those of a fresh ring.  So the ring is marked,
+ * in memory that drivers make zero at a reset and only the device writes
  * afterwards: the offset of its event suppression structure, which means
  * something only with the flag RING_EVENT_FLAGS_DESC, which is never used here
  * (virtio 1.2, section 2.8.14).

@@ -473,9 +473,9 @@ vring_packed_complete(struct vhost_vring *vr, struct vhost_burst *b,
     }
 }
 
-/* Reserves buffers for the frames lens[b->n...n-1], as far as each is the usual
- * kind: one descriptor, in the region hit last, and large enough.  Also ends at
- * the end of the ring, where the flags change. */
+/* Reserves buffers for the frames lens[b->n...n-1], as far as each is the
+ * usual kind: one descriptor, in the region hit last, and large enough.  Also
+ * ends at the end of the ring, where the flags change. */
 static inline void
 packed_reserve_fast(struct walker *w, const struct walk_hit *hit,
                     const uint32_t lens[], unsigned int n)

@@ -374,7 +374,8 @@ vring_split_wants_call(const struct vhost_vring *vr)
 static inline uint64_t
 used_offset(unsigned int i)
 {
-    return offsetof(struct vring_used, ring) + i * sizeof(struct vring_used_elem);
+    return (offsetof(struct vring_used, ring)
+            + i * sizeof(struct vring_used_elem));
 }
 
 /* Copies the 'n' entries of 'used' to the used ring from 'pos' on.  There they
@@ -447,9 +448,9 @@ vring_split_complete(struct vhost_vring *vr, struct vhost_burst *b,
     }
 }
 
-/* Reserves buffers for the frames lens[b->n...n-1], as far as each is the usual
- * kind: one descriptor, in the region hit last, and large enough.  heads[i] is
- * the entry of the ring that is used as number i. */
+/* Reserves buffers for the frames lens[b->n...n-1], as far as each is the
+ * usual kind: one descriptor, in the region hit last, and large enough.
+ * heads[i] is the entry of the ring that is used as number i. */
 static inline void
 split_reserve_fast(struct walker *w, const struct walk_hit *hit,
                    const uint16_t heads[], unsigned int n_heads,

@@ -191,8 +191,8 @@ vring_idle_init(struct vhost_rxq *q, const struct vhost_vring *vr)
 }
 
 /* Bursts of a busy queue after which the guest is asked at last whether it
- * wants to be called.  One that waits for that offers nothing more, so that its
- * queue is idle soon. */
+ * wants to be called.  One that waits for that offers nothing more, so that
+ * its queue is idle soon. */
 #define MAX_PUT_OFF 8
 
 /* Makes up for vhost_rxq_complete_later(). */

@@ -114,12 +114,13 @@ void vhost_loop_set_offload(struct vhost_loop *, enum vhost_offload);
 /* Has the crash records of ports that are created from now on kept in files in
  * the directory 'path', so that packed rings go on where they were after the
  * process was killed (record-file.h).  It has to be on tmpfs, and in a place
- * where nobody else can put it; if it does not exist it is made.  Programs that
- * share a directory, and have ports of the same names, need a 'prefix' each,
- * which the files' names begin with.
+ * where nobody else can put it; if it does not exist it is made.  Programs
+ * that share a directory, and have ports of the same names, need a 'prefix'
+ * each, which the files' names begin with.
  *
- * Returns 0, or a positive errno value and stores in '*errorp' a sentence (NULL
- * if out of memory), which the caller frees.  Not while there are ports. */
+ * Returns 0, or a positive errno value and stores in '*errorp' a sentence
+ * (NULL if out of memory), which the caller frees.  Not while there are
+ * ports. */
 int vhost_loop_set_record_dir(struct vhost_loop *, const char *path,
                               const char *prefix, char **errorp);
 

@@ -120,8 +120,9 @@ struct vhost_vring {
     uint8_t hdr_len;            /* Of the virtio-net header in bytes. */
     bool packed;
     bool in_order;
-    bool simple;                /* No vIOMMU, no dirty log, no postcopy: nothing
-                                 * needs to be done where a burst starts. */
+    bool simple;                /* No vIOMMU, no dirty log, no postcopy:
+                                 * nothing needs to be done where a burst
+                                 * starts. */
     bool mergeable;
     bool event_idx;
     bool indirect;              /* May be used by the guest. */
@@ -275,9 +276,9 @@ void vring_call(struct vhost_vring *);
 #define VRING_SLOW_CALL 100000
 #define VRING_MAX_SLOW_CALLS 8
 
-/* What ring.h promises, without the gate, for each ring format.  complete() and
- * commit() show the guest its buffers; wants_call() says, after a full fence,
- * whether it wants to be called for those since 'notify_from'. */
+/* What ring.h promises, without the gate, for each ring format.  complete()
+ * and commit() show the guest its buffers; wants_call() says, after a full
+ * fence, whether it wants to be called for those since 'notify_from'. */
 unsigned int vring_split_peek(struct vhost_vring *, struct vhost_burst *,
                               unsigned int max);
 void vring_split_complete(struct vhost_vring *, struct vhost_burst *,
@@ -352,9 +353,9 @@ vring_want_kicks(struct vhost_vring *vr, bool want)
     }
 }
 
-/* Has the cache line at 'p' fetched for writing.  (The compiler's builtin makes
- * a fetch for reading of it unless it may assume a newer CPU.  Older ones do
- * nothing here.) */
+/* Has the cache line at 'p' fetched for writing.  (The compiler's builtin
+ * makes a fetch for reading of it unless it may assume a newer CPU.  Older
+ * ones do nothing here.) */
 static inline void
 prefetch_write(const void *p)
 {

@@ -5,8 +5,8 @@
  *
  * The guest may write to all of this memory at any time.  So every value is
  * loaded once and only the local copy is checked and used.  An index, address
- * or flag that cannot be is the guest's error: it is counted by kind and breaks
- * the ring, and what was taken of the ring before that stays good.
+ * or flag that cannot be is the guest's error: it is counted by kind and
+ * breaks the ring, and what was taken of the ring before that stays good.
  */
 
 #include "walk.h"

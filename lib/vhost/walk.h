@@ -93,8 +93,8 @@ bool vring_walk_reserve(struct walker *w, uint32_t len,
 /* Sets 'min_len' and 'max_len'. */
 void vring_find_lengths(struct vhost_burst *);
 
-/* Reads the headers of a burst from the guest that have not been read, and sets
- * 'offloads'. */
+/* Reads the headers of a burst from the guest that have not been read, and
+ * sets 'offloads'. */
 void vring_read_headers(struct vhost_burst *);
 
 /* Counts those of the first 'n' packets of 'b' that the caller could not be
@@ -137,13 +137,13 @@ vring_is_hit(const struct walk_hit *hit, uint64_t addr, uint32_t len)
 }
 
 /* Behind a vIOMMU, where the short way has ended at a buffer that is at 'addr'
- * and not in 'hit': makes that the block in which it is.  Returns false if that
- * is no other one, or not known, or was done too often ('*tries'). */
+ * and not in 'hit': makes that the block in which it is.  Returns false if
+ * that is no other one, or not known, or was done too often ('*tries'). */
 bool vring_next_block(const struct vhost_vring *, struct walk_hit *hit,
                       uint64_t addr, unsigned int *tries);
 
-/* Notes that piece 'i' of 'b' is the 'len' > 0 bytes of a frame whose header is
- * at 'host'. */
+/* Notes that piece 'i' of 'b' is the 'len' > 0 bytes of a frame whose header
+ * is at 'host'. */
 static inline void
 vring_fast_piece(struct vhost_burst *b, unsigned int i, uint8_t *host,
                  uint32_t len, unsigned int hdr_len)

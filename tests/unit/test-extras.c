@@ -156,7 +156,8 @@ neighbour_main(void *rig_)
 }
 
 /* The guest resets ring 'idx' alone (virtio 1.2, section 2.6.1) and sets it up
- * again from its beginning.  'disable': the front end disables it meanwhile. */
+ * again from its beginning.  'disable': the front end disables it
+ * meanwhile. */
 static void
 reset_ring(struct rig *rig, unsigned int idx, bool disable)
 {

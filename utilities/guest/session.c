@@ -302,8 +302,8 @@ at_least_1(double ms)
     return ms > 1 ? ms : 1;
 }
 
-/* Does what the guest is to do every now and then.  Returns what went wrong, or
- * "" if the connection is to end. */
+/* Does what the guest is to do every now and then.  Returns what went wrong,
+ * or "" if the connection is to end. */
 static const char *
 disturb(struct port *p)
 {
