@@ -185,10 +185,13 @@ static inline const uint8_t *
 vring_pair_table(const struct vhost_vring *vr, const struct walk_hit *hit,
                  uint64_t addr, uint32_t len)
 {
-    const uint8_t *table = hit->host + (addr - hit->guest_addr);
+    const uint8_t *table;
 
-    return (vr->indirect && len == 32 && vring_is_hit(hit, addr, len)
-            && !((uintptr_t) table % 16) ? table : NULL);
+    if (!vr->indirect || len != 32 || !vring_is_hit(hit, addr, len)) {
+        return NULL;
+    }
+    table = hit->host + (addr - hit->guest_addr);
+    return (uintptr_t) table % 16 ? NULL : table;
 }
 
 /* Notes the header of packet 'i', which is apart from its piece. */

@@ -757,6 +757,15 @@ test_end_while_asking(void)
     }
 }
 
+/* Has the front end know of 'n' regions from now on. */
+static void
+show_regions(struct rig *rig, unsigned int n)
+{
+    pthread_mutex_lock(&source.mutex);
+    rig->fe.n_regions = n;
+    pthread_mutex_unlock(&source.mutex);
+}
+
 /* More memory, and less of it, in the midst of a migration. */
 static void
 test_table_changes(void)
@@ -768,7 +777,7 @@ test_table_changes(void)
 
     open_rig(&rig, "p", &c);
     source_begin(&rig);
-    rig.fe.n_regions = 1;
+    show_regions(&rig, 1);
     resident = fe_alloc(&rig.fe, 0, 2048, 4096);
     start_rig(&rig);
     atomic_store(&source.generous, true);
@@ -777,7 +786,7 @@ test_table_changes(void)
 
     test_part("a region more");
     atomic_store(&source.generous, false);
-    rig.fe.n_regions = 2;
+    show_regions(&rig, 2);
     addr[1] = fe_alloc(&rig.fe, 1, 2048, 4096);
     CHECK(rig_guest_send(&rig, 0, resident, 101, 2));
     CHECK(rig_guest_send(&rig, 0, addr[1], 102, 3));
@@ -801,7 +810,7 @@ test_table_changes(void)
     take_away(addr[1], 2048);
     WAIT_FOR((poll_once(&rig), rig_info(&rig).postcopy_wait_ms) > 0);
     gone = rig.fe.regions[1];
-    rig.fe.n_regions = 1;
+    show_regions(&rig, 1);
     send_table(&rig);
     acknowledge(&rig);
     WAIT_FOR(rig_info(&rig).postcopy_wait_ms == 0);
@@ -809,7 +818,7 @@ test_table_changes(void)
     CHECK_EQ(rig_counter(&rig, 1, VHOST_C_BAD_ADDRESS), 1);
     CHECK_LT(longest, MAX_AWAY);
     rig.fe.regions[1] = gone;
-    rig.fe.n_regions = 2;
+    show_regions(&rig, 2);
     source_close();
     rig_close(&rig);
 }
