@@ -25,6 +25,7 @@ unit_tests = \
 	tests/unit/test-record \
 	tests/unit/test-ring \
 	tests/unit/test-scribble \
+	tests/unit/test-state \
 	tests/unit/test-stop \
 	tests/unit/test-transport
 
@@ -94,6 +95,7 @@ EXTRA_DIST += \
 	tests/vhost-masks.py \
 	tests/vhost-offloads.py \
 	tests/vhost-peer.py \
+	tests/vhost-state.py \
 	tests/vhost-top.py
 DISTCLEANFILES += tests/atconfig tests/atlocal
 

@@ -134,6 +134,7 @@ static void
 construct(struct netdev_vhost *dev, enum vhost_role role)
 {
     ovs_mutex_init(&dev->mutex);
+    ovs_mutex_init(&dev->counters_mutex);
     dev->role = role;
     free(netdev_vhost_options_parse(NULL, role, &dev->options));
     dev->flags = NETDEV_UP | NETDEV_PROMISC;
@@ -208,6 +209,7 @@ netdev_vhost_destruct(struct netdev *netdev)
     free(dev->config_error);
     free(dev->ignored);
     json_destroy(dev->baseline);
+    ovs_mutex_destroy(&dev->counters_mutex);
     ovs_mutex_destroy(&dev->mutex);
 }
 
@@ -224,6 +226,8 @@ port_changed(void *dev_, unsigned int what)
 
 static const struct vhost_port_ops port_ops = {
     .changed = port_changed,
+    .save = netdev_vhost_save,
+    .load = netdev_vhost_load,
 };
 
 /* Logs, once, what the operator has opted in to. */
@@ -282,6 +286,10 @@ choose_offer(const struct netdev_vhost *dev, struct vhost_offer *offer)
     if (o->extras & VHOST_EXTRA_INFLIGHT) {
         offer->protocol_features
             |= UINT64_C(1) << VHOST_PROTOCOL_F_INFLIGHT_SHMFD;
+    }
+    if (o->extras & VHOST_EXTRA_DEVICE_STATE) {
+        offer->protocol_features
+            |= UINT64_C(1) << VHOST_PROTOCOL_F_DEVICE_STATE;
     }
     if (o->extras & VHOST_EXTRA_RESET_DEVICE) {
         offer->protocol_features
@@ -679,11 +687,13 @@ reconfigure_senders(struct netdev_vhost *dev)
         }
     }
     if (n > dev->n_all_slots) {
+        ovs_mutex_lock(&dev->counters_mutex);
         dev->slots = xrealloc(dev->slots, n * sizeof *dev->slots);
         for (unsigned int i = dev->n_all_slots; i < n; i++) {
             dev->slots[i] = xzalloc_cacheline(sizeof *dev->slots[i]);
         }
         dev->n_all_slots = n;
+        ovs_mutex_unlock(&dev->counters_mutex);
     }
     dev->n_slots = n;
     for (unsigned int i = 0; i < dev->n_all_slots; i++) {
@@ -699,6 +709,7 @@ static void
 reconfigure_counters(struct netdev_vhost *dev, unsigned int n)
     OVS_REQUIRES(dev->mutex)
 {
+    ovs_mutex_lock(&dev->counters_mutex);
     for (unsigned int q = 0; q < n; q++) {
         if (!dev->rx[q]) {
             dev->rx[q] = xzalloc_cacheline(sizeof *dev->rx[q]);
@@ -718,6 +729,7 @@ reconfigure_counters(struct netdev_vhost *dev, unsigned int n)
             slot->n_pairs = n;
         }
     }
+    ovs_mutex_unlock(&dev->counters_mutex);
 }
 
 /* Gets pools for the current MTU, node and number of queues.  If there is no

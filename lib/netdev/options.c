@@ -45,6 +45,7 @@ static const struct {
     enum vhost_extra extra;
 } extras[] = {
     { "csum", VHOST_EXTRA_CSUM },
+    { "device-state", VHOST_EXTRA_DEVICE_STATE },
     { "inflight", VHOST_EXTRA_INFLIGHT },
     { "mem-slots", VHOST_EXTRA_MEM_SLOTS },
     { "reset-device", VHOST_EXTRA_RESET_DEVICE },

@@ -26,6 +26,7 @@ enum vhost_extra {
     VHOST_EXTRA_MEM_SLOTS = 1 << 3,
     VHOST_EXTRA_RESET_DEVICE = 1 << 4,
     VHOST_EXTRA_INFLIGHT = 1 << 5,
+    VHOST_EXTRA_DEVICE_STATE = 1 << 6,
 };
 
 struct vhost_options {

@@ -20,7 +20,8 @@
  *
  * Lock order: netdev_mutex (OVS's own), devices_mutex, netdev_vhost.mutex, the
  * pools' mutex.  lib/vhost is called with all of them held, and calls back
- * with none.
+ * with none.  Last comes netdev_vhost.counters_mutex, with which nobody calls
+ * lib/vhost: the event thread may take it.
  */
 
 #ifndef NETDEV_VHOST_PRIVATE_H
@@ -64,7 +65,8 @@ counter_add(uint64_t *c, uint64_t n, bool shared)
     }
 }
 
-/* Size classes of the statistics, by frame length. */
+/* Size classes of the statistics, by frame length.  Their order is that of a
+ * device's state, too (netdev_vhost_save()). */
 enum {
     SIZE_UNDER_64,
     SIZE_64,
@@ -169,6 +171,13 @@ struct tx_slot {
     uint64_t events[TX_N_EVENTS];
 };
 
+/* Sums over all queues of a port. */
+struct netdev_vhost_totals {
+    struct pkt_counters rx, tx;
+    uint64_t rx_events[RX_N_EVENTS];
+    uint64_t tx_events[TX_N_EVENTS];
+};
+
 struct netdev_vhost {
     struct netdev up;
 
@@ -205,6 +214,12 @@ struct netdev_vhost {
                                  * NULL. */
     char *config_error;         /* A setting that was not taken, or NULL. */
     char *ignored;              /* Options that mean nothing here, or NULL. */
+    struct ovs_mutex counters_mutex;    /* For who adds up the counters:
+                                         * 'slots' and their 'pairs', 'rx'
+                                         * (with 'mutex', to change them) and
+                                         * 'before'. */
+    struct netdev_vhost_totals before;  /* Of guests that came from other
+                                         * hosts: what was counted there. */
     unsigned int n_all_slots;   /* Elements of 'slots', in use or not. */
     unsigned int n_pool_queues; /* As told to the pools. */
     struct rx_counters *rx[VHOST_MAX_QUEUE_PAIRS];  /* NULL: never used. */
@@ -259,16 +274,13 @@ int netdev_vhost_send(struct netdev *, int qid, struct dp_packet_batch *,
                       bool concurrent_txq);
 
 /* stats.c */
-struct netdev_vhost_totals {
-    struct pkt_counters rx, tx;
-    uint64_t rx_events[RX_N_EVENTS];
-    uint64_t tx_events[TX_N_EVENTS];
-};
 extern const char *const rx_event_names[RX_N_EVENTS];
 extern const char *const tx_event_names[TX_N_EVENTS];
 extern const char *const pkt_size_names[N_SIZES];
 void netdev_vhost_sum(const struct netdev_vhost *,
                       struct netdev_vhost_totals *);
+void netdev_vhost_save(void *dev, uint64_t values[VHOST_STATE_VALUES]);
+void netdev_vhost_load(void *dev, const uint64_t values[VHOST_STATE_VALUES]);
 void netdev_vhost_sum_tx_pair(const struct netdev_vhost *, unsigned int pair,
                               struct pkt_counters *);
 void netdev_vhost_sum_rings(const struct netdev_vhost *, unsigned int side,

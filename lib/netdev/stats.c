@@ -72,13 +72,14 @@ netdev_vhost_sum_tx_pair(const struct netdev_vhost *dev, unsigned int pair,
     }
 }
 
-/* Stores in 'totals' the sums over all queues.  The caller holds
- * dev->mutex. */
+/* Stores in 'totals' the sums over all queues, and over the other hosts that
+ * guests have come from.  Takes dev->counters_mutex only. */
 void
 netdev_vhost_sum(const struct netdev_vhost *dev,
                  struct netdev_vhost_totals *totals)
 {
-    memset(totals, 0, sizeof *totals);
+    ovs_mutex_lock(&dev->counters_mutex);
+    *totals = dev->before;
     for (unsigned int q = 0; q < VHOST_MAX_QUEUE_PAIRS; q++) {
         const struct rx_counters *c = dev->rx[q];
 
@@ -99,6 +100,102 @@ netdev_vhost_sum(const struct netdev_vhost *dev,
             totals->tx_events[j] += counter_get(&slot->events[j]);
         }
     }
+    ovs_mutex_unlock(&dev->counters_mutex);
+}
+
+/* A device's state: where each sum is among the values that go with a guest to
+ * another host (DEVICE_STATE).  This never changes. */
+enum {
+    STATE_RX = 0,               /* Packets, bytes, multicast, broadcast, */
+    STATE_SIZES = 4,            /* sizes. */
+    STATE_TX = 16,              /* The same. */
+};
+BUILD_ASSERT_DECL(STATE_SIZES + N_SIZES <= STATE_TX - STATE_RX);
+
+static const uint8_t rx_event_places[RX_N_EVENTS] = {
+    [RX_DROP_RUNT] = 32,
+    [RX_DROP_TOO_BIG] = 33,
+    [RX_DROP_BAD_CSUM] = 34,
+    [RX_DROP_BAD_GSO] = 35,
+    [RX_ALLOC_FAILED] = 36,
+    [RX_CSUM_COMPLETED] = 37,
+    [RX_RARP] = 38,
+};
+
+static const uint8_t tx_event_places[TX_N_EVENTS] = {
+    [TX_DROP_FULL] = 48,
+    [TX_DROP_MTU] = 49,
+    [TX_DROP_HWOL] = 50,
+    [TX_DROP_DOWN] = 51,
+    [TX_DROP_TOO_BIG] = 52,
+    [TX_DROP_RUNT] = 53,
+    [TX_RETRIES] = 54,
+};
+
+static void
+pkts_transfer(struct pkt_counters *c, uint64_t *values,
+              void (*transfer)(uint64_t *sum, uint64_t *value))
+{
+    transfer(&c->packets, &values[0]);
+    transfer(&c->bytes, &values[1]);
+    transfer(&c->multicast, &values[2]);
+    transfer(&c->broadcast, &values[3]);
+    for (int i = 0; i < N_SIZES; i++) {
+        transfer(&c->sizes[i], &values[STATE_SIZES + i]);
+    }
+}
+
+/* Calls 'transfer' with each sum in 't' and its value in a state. */
+static void
+totals_transfer(struct netdev_vhost_totals *t, uint64_t *values,
+                void (*transfer)(uint64_t *sum, uint64_t *value))
+{
+    pkts_transfer(&t->rx, &values[STATE_RX], transfer);
+    pkts_transfer(&t->tx, &values[STATE_TX], transfer);
+    for (int i = 0; i < RX_N_EVENTS; i++) {
+        transfer(&t->rx_events[i], &values[rx_event_places[i]]);
+    }
+    for (int i = 0; i < TX_N_EVENTS; i++) {
+        transfer(&t->tx_events[i], &values[tx_event_places[i]]);
+    }
+}
+
+static void
+save_sum(uint64_t *sum, uint64_t *value)
+{
+    *value = *sum;
+}
+
+/* More is a lie, and might overflow. */
+#define STATE_MAX (UINT64_C(1) << 60)
+
+static void
+load_sum(uint64_t *sum, uint64_t *value)
+{
+    *sum += MIN(*value, STATE_MAX - *sum);
+}
+
+/* Called by the event thread, and so without dev->mutex. */
+void
+netdev_vhost_save(void *dev, uint64_t values[VHOST_STATE_VALUES])
+{
+    struct netdev_vhost_totals t;
+
+    netdev_vhost_sum(dev, &t);
+    totals_transfer(&t, values, save_sum);
+}
+
+/* The same. */
+void
+netdev_vhost_load(void *dev_, const uint64_t values[VHOST_STATE_VALUES])
+{
+    struct netdev_vhost *dev = dev_;
+    uint64_t copy[VHOST_STATE_VALUES];
+
+    memcpy(copy, values, sizeof copy);
+    ovs_mutex_lock(&dev->counters_mutex);
+    totals_transfer(&dev->before, copy, load_sum);
+    ovs_mutex_unlock(&dev->counters_mutex);
 }
 
 /* Sums over the rings of one direction: 'side' is 0 for those that the guest

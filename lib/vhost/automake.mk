@@ -52,6 +52,8 @@ vhost_sources = \
 	lib/vhost/ring.h \
 	lib/vhost/session.c \
 	lib/vhost/sigbus.c \
+	lib/vhost/state.c \
+	lib/vhost/state.h \
 	lib/vhost/stop.c \
 	lib/vhost/transport.c \
 	lib/vhost/vhost.h \

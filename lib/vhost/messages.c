@@ -9,6 +9,7 @@
 #include "inflight.h"
 #include "messages.h"
 #include "postcopy.h"
+#include "state.h"
 
 #include <string.h>
 
@@ -465,6 +466,14 @@ static const struct vhost_handler handlers[VHOST_USER_N_REQUESTS] = {
     [VHOST_USER_GET_STATUS] = {
         "GET_STATUS", .feature = VHOST_USER_PROTOCOL_F_STATUS,
         .execute = get_status },
+    [VHOST_USER_SET_DEVICE_STATE_FD] = {
+        "SET_DEVICE_STATE_FD", .max_fds = 1, .check = check_one_fd,
+        .size = sizeof(struct vhost_wire_state_transfer),
+        .feature = VHOST_USER_PROTOCOL_F_DEVICE_STATE,
+        .prepare = vhost_state_prepare, .execute = vhost_state_set_fd },
+    [VHOST_USER_CHECK_DEVICE_STATE] = {
+        "CHECK_DEVICE_STATE", .feature = VHOST_USER_PROTOCOL_F_DEVICE_STATE,
+        .prepare = vhost_state_check_prepare, .execute = vhost_state_check },
 };
 
 const struct vhost_handler *

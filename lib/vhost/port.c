@@ -59,7 +59,8 @@ const uint64_t vhost_supported_protocol_features =
     | BIT(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD)
     | BIT(VHOST_USER_PROTOCOL_F_RESET_DEVICE)
     | BIT(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
-    | BIT(VHOST_USER_PROTOCOL_F_STATUS);
+    | BIT(VHOST_USER_PROTOCOL_F_STATUS)
+    | BIT(VHOST_USER_PROTOCOL_F_DEVICE_STATE);
 
 void
 vhost_port_log(const struct vhost_port *port, enum vhost_log_level level,
@@ -411,6 +412,7 @@ init_port(struct vhost_port *port, struct vhost_loop *loop,
     port->aux = config->aux;
     port->sock_fd = port->listen_fd = port->backend_fd = -1;
     port->reply_fd = -1;
+    port->state_fd = -1;
     port->inotify.fd = port->watch = -1;
 
     /* Recursive, so that what changes one item of 'info' can be called both

@@ -186,6 +186,9 @@ struct vhost_port {
     struct vhost_dirty_log *new_log;    /* with its result. */
     struct vhost_job *inflight_job; /* SET_INFLIGHT_FD at the worker, */
     struct vhost_mem *new_inflight; /* with its result. */
+    int state_fd;               /* State to be loaded, -1: none. */
+    bool state_due;             /* CHECK_DEVICE_STATE has to come. */
+    const char *state_error;    /* Of the message that is handled. */
     int backend_fd;             /* SET_BACKEND_REQ_FD, -1: none. */
     struct vhost_postcopy *postcopy;    /* Migration to here, or NULL. */
     struct vhost_job *postcopy_job;     /* The worker's, for a message. */

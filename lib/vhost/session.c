@@ -14,6 +14,7 @@
 #include "inflight.h"
 #include "messages.h"
 #include "postcopy.h"
+#include "state.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -527,6 +528,7 @@ vhost_session_teardown(struct vhost_port *port)
 {
     release_message(port);
     drop_reply(port);
+    vhost_state_release(port);
     pthread_mutex_lock(&port->mutex);
     vhost_postcopy_release(port);
     vhost_device_release(port);

@@ -54,6 +54,8 @@ struct vhost_sender;
 #define VHOST_MAX_SENDERS 1024      /* Sender slots of one port. */
 #define VHOST_MAX_MEM_SLOTS 509     /* Memory regions of a guest, one by one;
                                      * as many as KVM has. */
+#define VHOST_STATE_VALUES 64       /* Counters of the embedder's that go with
+                                     * a guest to another host. */
 #define VHOST_PATH_MAX 107          /* Bytes in sun_path without the NUL. */
 
 /* Environment. */
@@ -157,6 +159,16 @@ struct vhost_port_ops {
      * thread.  Calls are coalesced: however fast a guest toggles, a port's
      * owner hears of it at most about 100 times a second.  May be NULL. */
     void (*changed)(void *aux, unsigned int what);
+
+    /* A guest migrates, to elsewhere or to here, and what was counted for it
+     * goes with it (DEVICE_STATE).  'values' are counters of the embedder's
+     * choice; it must not change what their indexes mean.  save() fills in
+     * some of them, all being 0 before; load() gets those that were saved
+     * elsewhere, of which none is above 2^60.  Both run on the event thread,
+     * and must not take a lock under which anybody waits for it.  May be
+     * NULL. */
+    void (*save)(void *aux, uint64_t values[VHOST_STATE_VALUES]);
+    void (*load)(void *aux, const uint64_t values[VHOST_STATE_VALUES]);
 };
 
 /* Bits that are for the embedding program to decide about: the virtio feature
@@ -167,6 +179,7 @@ struct vhost_port_ops {
 #define VHOST_PROTOCOL_F_INFLIGHT_SHMFD 12
 #define VHOST_PROTOCOL_F_RESET_DEVICE 13
 #define VHOST_PROTOCOL_F_CONFIGURE_MEM_SLOTS 15
+#define VHOST_PROTOCOL_F_DEVICE_STATE 19
 
 /* What a front end may choose from. */
 struct vhost_offer {

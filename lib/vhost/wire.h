@@ -46,6 +46,8 @@ enum vhost_request {
     VHOST_USER_REM_MEM_REG = 38,
     VHOST_USER_SET_STATUS = 39,
     VHOST_USER_GET_STATUS = 40,
+    VHOST_USER_SET_DEVICE_STATE_FD = 42,
+    VHOST_USER_CHECK_DEVICE_STATE = 43,
     VHOST_USER_N_REQUESTS = 46  /* One above the highest that has a name. */
 };
 
@@ -81,6 +83,7 @@ enum vhost_protocol_feature {
     VHOST_USER_PROTOCOL_F_RESET_DEVICE = 13,
     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15,
     VHOST_USER_PROTOCOL_F_STATUS = 16,
+    VHOST_USER_PROTOCOL_F_DEVICE_STATE = 19,
 };
 
 struct vhost_wire_header {
@@ -168,6 +171,23 @@ struct vhost_wire_inflight {
 };
 #define VHOST_WIRE_INFLIGHT_MIN 20  /* Without C's padding. */
 
+/* "Device state transfer parameters". */
+enum vhost_wire_state_direction {
+    VHOST_WIRE_STATE_SAVE = 0,
+    VHOST_WIRE_STATE_LOAD = 1,
+};
+enum vhost_wire_state_phase {
+    VHOST_WIRE_STATE_STOPPED = 0,
+};
+
+struct vhost_wire_state_transfer {
+    uint32_t direction;         /* enum vhost_wire_state_direction. */
+    uint32_t phase;             /* enum vhost_wire_state_phase. */
+};
+
+/* In the answer to SET_DEVICE_STATE_FD: no descriptor comes with it. */
+#define VHOST_WIRE_STATE_NOFD (1u << 8)
+
 union vhost_wire_payload {
     uint64_t u64;
     struct vhost_wire_vring_state state;
@@ -177,6 +197,7 @@ union vhost_wire_payload {
     struct vhost_wire_mem_reg mem_reg;
     struct vhost_wire_iotlb iotlb;
     struct vhost_wire_inflight inflight;
+    struct vhost_wire_state_transfer transfer;
 };
 
 /* File descriptors that one message may carry at most. */

@@ -82,9 +82,31 @@ rig_prepare(struct rig *rig, const char *name, const struct rig_config *c)
 }
 
 static void
+save_cb(void *aux, uint64_t values[VHOST_STATE_VALUES])
+{
+    struct rig *rig = aux;
+
+    for (unsigned int i = 0; i < VHOST_STATE_VALUES; i++) {
+        values[i] = rig->values[i];
+    }
+}
+
+static void
+load_cb(void *aux, const uint64_t values[VHOST_STATE_VALUES])
+{
+    struct rig *rig = aux;
+
+    for (unsigned int i = 0; i < VHOST_STATE_VALUES; i++) {
+        rig->values[i] += values[i];
+    }
+}
+
+static void
 make_port(struct rig *rig)
 {
-    static const struct vhost_port_ops ops = { .changed = changed_cb };
+    static const struct vhost_port_ops ops = {
+        .changed = changed_cb, .save = save_cb, .load = load_cb,
+    };
     const struct rig_config *c = &rig->c;
     struct vhost_port_config pc;
     char *error = NULL;

@@ -51,6 +51,7 @@ struct rig {
     atomic_uint n_changed;      /* Calls of changed(). */
     atomic_uint changed;        /* What it said, or-ed. */
     void (*_Atomic on_changed)(struct rig *);   /* Called too if not NULL. */
+    _Atomic uint64_t values[VHOST_STATE_VALUES];    /* save() and load(). */
 
     int listen_fd;              /* Front end's, in role VHOST_CLIENT. */
     struct fe fe;

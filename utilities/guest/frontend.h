@@ -60,6 +60,8 @@ enum fe_request {
     FE_REM_MEM_REG = 38,
     FE_SET_STATUS = 39,
     FE_GET_STATUS = 40,
+    FE_SET_DEVICE_STATE_FD = 42,
+    FE_CHECK_DEVICE_STATE = 43,
 };
 
 /* Bits of a header's flags. */
@@ -81,6 +83,7 @@ enum fe_request {
 #define FE_P_RESET_DEVICE (UINT64_C(1) << 13)
 #define FE_P_MEM_SLOTS (UINT64_C(1) << 15)
 #define FE_P_STATUS (UINT64_C(1) << 16)
+#define FE_P_DEVICE_STATE (UINT64_C(1) << 19)
 
 /* Virtio features, as masks. */
 #define FE_BIT(N) (UINT64_C(1) << (N))
