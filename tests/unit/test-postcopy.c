@@ -142,10 +142,11 @@ send_page(unsigned int r, unsigned int page)
     }
 }
 
+/* Notes a fault, which may be in a region that has gone since. */
 static void
 take_fault(uint64_t addr)
 {
-    for (unsigned int r = 0; r < source.rig->fe.n_regions; r++) {
+    for (unsigned int r = 0; r < FE_MAX_REGIONS; r++) {
         uint64_t offset = addr - source.bases[r];
 
         if (source.bases[r] && offset < source.rig->fe.regions[r].size) {
