@@ -440,3 +440,19 @@ rig_main(int argc, char *argv[], const struct test_case *cases,
 
     return test_main_groups(argc, argv, groups, N_ELEMS(groups));
 }
+
+unsigned int
+rig_settled_fds(struct rig *rig)
+{
+    unsigned int n, before;
+
+    /* What is not known to be harmless is closed a little later. */
+    fe_sync(&rig->fe);
+    n = test_n_fds();
+    do {
+        before = n;
+        test_sleep_us(100000);
+        n = test_n_fds();
+    } while (n != before);
+    return n;
+}

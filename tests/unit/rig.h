@@ -148,4 +148,7 @@ int rig_main(int argc, char *argv[], const struct test_case *cases,
 /* A raw packet buffer for vhost_burst_*; too large for small stacks. */
 struct vhost_burst *rig_burst(void);
 
+/* Number of this process's descriptors once nothing changes any more. */
+unsigned int rig_settled_fds(struct rig *);
+
 #endif /* rig.h */

@@ -508,22 +508,6 @@ test_slots_again(void)
     rig_close(&rig);
 }
 
-/* Number of descriptors once nothing changes any more. */
-static unsigned int
-settled_fds(struct rig *rig)
-{
-    unsigned int n, before;
-
-    fe_sync(&rig->fe);
-    n = test_n_fds();
-    do {
-        before = n;
-        test_sleep_us(100000);
-        n = test_n_fds();
-    } while (n != before);
-    return n;
-}
-
 /* As many slots as were promised, and not one more. */
 static void
 test_slots_limit(void)
@@ -537,7 +521,7 @@ test_slots_limit(void)
     fd = fe_memfd(600 * FE_PAGE, 0);
     open_slots(&rig);
     rig_start(&rig);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     for (unsigned int i = 1; i <= 509; i++) {
         /* Neither sorted, nor adjacent. */
         unsigned int place = i * 7 % 509;
@@ -562,7 +546,7 @@ test_slots_limit(void)
         CHECK_EQ(fe_ask(&rig.fe, FE_REM_MEM_REG, &reg, sizeof reg), 0);
     }
     CHECK_EQ(rig_info(&rig).n_regions, 1);
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     rig_check_traffic(&rig, 0);
 
     /* A buffer in many of them. */
@@ -611,7 +595,7 @@ test_slots_bad(void)
     fds[0] = fds[1] = fd;
     open_slots(&rig);
     rig_start(&rig);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     n_maps = test_n_maps();
 #define ADD_REFUSED(REG, FD)                                            \
     CHECK_NE(fe_ask_fds(&rig.fe, FE_ADD_MEM_REG, &REG, sizeof REG,      \
@@ -677,7 +661,7 @@ test_slots_bad(void)
     CHECK_NE(fe_ask_fds(&rig.fe, FE_REM_MEM_REG, &good, sizeof good,
                         &pipes[1], 1), 0);
 
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     WAIT_FOR(test_n_maps() == n_maps);
     rig_check_traffic(&rig, 0);
     CHECK_EQ(rig_all_guest_errors(&rig), 0);
@@ -707,7 +691,7 @@ test_slots_bad(void)
         rig_connect(&rig);
     }
     rig_start(&rig);
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     rig_check_traffic(&rig, 0);
     close(fd);
     close(pipes[0]);
@@ -892,7 +876,7 @@ test_inflight(void)
 
     rig_create(&rig, "p", &c);
     rig_connect(&rig);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     fd = get_inflight(&rig, &f, 2, 256, sizeof f);
     CHECK_EQ(f.num_queues, 2);
     CHECK_EQ(f.queue_size, 256);
@@ -901,11 +885,11 @@ test_inflight(void)
     CHECK_EQ(fstat(fd, &st), 0);
     CHECK_GE(st.st_size, f.mmap_size);
     CHECK_EQ(st.st_blocks, 0);
-    CHECK_EQ(settled_fds(&rig), n_fds + 1);     /* Our own. */
+    CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);     /* Our own. */
     CHECK_NE(ftruncate(fd, 0), 0);
     CHECK_EQ(set_inflight(&rig, &f, fd), 0);
     rig_start(&rig);
-    n_fds = settled_fds(&rig) - 1;
+    n_fds = rig_settled_fds(&rig) - 1;
     for (unsigned int i = 0; i < 10; i++) {
         for (unsigned int k = 0; k < 20; k++) {
             rig_check_traffic(&rig, 0);
@@ -915,7 +899,7 @@ test_inflight(void)
         CHECK_EQ(set_inflight(&rig, &f, fd), 0);
         rig_start(&rig);
     }
-    CHECK_EQ(settled_fds(&rig), n_fds + 1);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
     CHECK_EQ(rig_all_guest_errors(&rig), 0);
     CHECK(!test_logged("makes no sense"));
     CHECK(!test_logged("given back unused"));
@@ -928,7 +912,7 @@ test_inflight(void)
         CHECK_EQ(set_inflight(&rig, &f, fd), 0);
     }
     rig_check_traffic(&rig, 0);
-    CHECK_EQ(settled_fds(&rig), n_fds + 1);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
     close(fd);
     rig_close(&rig);
 }
@@ -1120,7 +1104,7 @@ test_inflight_bad(void)
     rig_create(&rig, "p", &c);
     rig_connect(&rig);
     rig_start(&rig);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     for (unsigned int i = 0; i < N_ELEMS(bad); i++) {
         test_part("%u", i);
         if (i < 4) {
@@ -1133,7 +1117,7 @@ test_inflight_bad(void)
     CHECK_NE(set_inflight(&rig, &good, pipes[0]), 0);
     CHECK_NE(set_inflight(&rig, &good, rig.vqs[0].call_fd), 0);
     CHECK_EQ(set_inflight(&rig, &good, fd), 0);
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     rig_check_traffic(&rig, 0);
 
     memset(payload, 0, sizeof payload);
@@ -1177,7 +1161,7 @@ test_inflight_bad(void)
     rig_disconnect(&rig);
     rig_connect(&rig);
     rig_start(&rig);
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     rig_check_traffic(&rig, 0);
     close(fd);
     close(pipes[0]);

@@ -98,23 +98,6 @@ closed_(struct rig *rig, int line)
 }
 #define CLOSED(RIG) closed_(RIG, __LINE__)
 
-/* Number of descriptors once nothing changes any more. */
-static unsigned int
-settled_fds(struct rig *rig)
-{
-    unsigned int n, before;
-
-    /* What is not known to be harmless is closed a little later. */
-    fe_sync(&rig->fe);
-    n = test_n_fds();
-    do {
-        before = n;
-        test_sleep_us(30000);
-        n = test_n_fds();
-    } while (n != before);
-    return n;
-}
-
 static void
 test_owner(void)
 {
@@ -280,7 +263,7 @@ test_sizes(void)
         fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     }
     open_session(&rig);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     for (size_t i = 0; i < N_ELEMS(messages); i++) {
         uint32_t request = messages[i].request;
         unsigned int size = messages[i].size;
@@ -312,7 +295,7 @@ test_sizes(void)
             CLOSED(&rig);
         }
     }
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     CHECK_GE(rig_info(&rig).n_protocol_errors, N_ELEMS(messages) * 4);
     for (unsigned int i = 0; i < N_ELEMS(fds); i++) {
         close(fds[i]);
@@ -348,7 +331,7 @@ test_mem_table(void)
 
     fd = fe_memfd(16 << 20, MFD_ALLOW_SEALING);
     open_session(&rig);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     n_maps = test_n_maps();
     memset(&t, 0, sizeof t);
     for (unsigned int i = 0; i < 16; i++) {
@@ -445,7 +428,7 @@ test_mem_table(void)
     close(other);
 
     test_part("nothing is left behind");
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     WAIT_FOR(test_n_maps() == n_maps);
 
     test_part("good ones");
@@ -464,7 +447,7 @@ test_mem_table(void)
     CHECK_EQ(fe_ask_fds(&rig.fe, FE_SET_MEM_TABLE, &t, FE_MEM_TABLE_SIZE(8),
                         (int[]) { fd, fd, fd, fd, fd, fd, fd, fd }, 8), 0);
     CHECK_EQ(rig_info(&rig).n_regions, 8);
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     close(fd);
     rig_close(&rig);
 }
@@ -479,7 +462,7 @@ test_mem_table_again(void)
     struct rig rig;
 
     rig_open(&rig, "p", NULL);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     n_maps = test_n_maps();
     for (unsigned int i = 0; i < 50; i++) {
         CHECK_EQ(fe_send_mem_table(&rig.fe), 0);
@@ -487,7 +470,7 @@ test_mem_table_again(void)
             rig_check_traffic(&rig, 0);
         }
     }
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     WAIT_FOR(test_n_maps() == n_maps);
 
     /* One region more: the rings keep running. */
@@ -865,7 +848,7 @@ test_vring_fds(void)
     ev = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     open_session(&rig);
     memset(&addr, 0, sizeof addr);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     for (size_t i = 0; i < N_ELEMS(requests); i++) {
         uint32_t r = requests[i];
 
@@ -898,16 +881,16 @@ test_vring_fds(void)
         CHECK(fe_send(&rig.fe, r, 0, &value, 8));
         CLOSED(&rig);
     }
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
 
     test_part("replacing");
     for (size_t i = 1; i < N_ELEMS(requests); i++) {
         for (unsigned int k = 0; k < 20; k++) {
             CHECK_EQ(fe_ask_vring_fd(&rig.fe, requests[i], 0, ev), 0);
         }
-        CHECK_EQ(settled_fds(&rig), n_fds + 1);
+        CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
         CHECK_EQ(fe_ask_vring_fd(&rig.fe, requests[i], 0, -1), 0);
-        CHECK_EQ(settled_fds(&rig), n_fds);
+        CHECK_EQ(rig_settled_fds(&rig), n_fds);
     }
 
     test_part("all rings without descriptors");
@@ -1046,12 +1029,12 @@ test_backend_req_fd(void)
 
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     open_session(&rig);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     for (unsigned int i = 0; i < 10; i++) {
         CHECK_EQ(fe_ask_fds(&rig.fe, FE_SET_BACKEND_REQ_FD, NULL, 0, &pair[1],
                             1), 0);
     }
-    CHECK_EQ(settled_fds(&rig), n_fds + 1);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
     rig_start(&rig);
     rig_check_traffic(&rig, 0);
 
@@ -1080,7 +1063,7 @@ test_unknown(void)
 
     memset(payload, 0xa5, sizeof payload);
     open_session(&rig);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     for (size_t i = 0; i < N_ELEMS(requests); i++) {
         uint32_t r = requests[i];
 
@@ -1093,7 +1076,7 @@ test_unknown(void)
         CHECK_NE(fe_reply_u64(&rig.fe, r), 0);
         CHECK(fe_send_fds(&rig.fe, r, FE_NEED_REPLY, payload, 8, &fd, 1));
         CHECK_NE(fe_reply_u64(&rig.fe, r), 0);
-        CHECK_EQ(settled_fds(&rig), n_fds);
+        CHECK_EQ(rig_settled_fds(&rig), n_fds);
         CHECK(fe_send(&rig.fe, r, 0, payload, 8));
         CLOSED(&rig);
     }
@@ -1216,27 +1199,27 @@ test_pieces_with_fds(void)
     int ev = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
     open_session(&rig);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     for (unsigned int cut = 1; cut < sizeof m; cut++) {
         CHECK(fe_send_bytes(&rig.fe, &m, cut, &ev, 1));
         test_sleep_us(1000);
         CHECK(fe_send_bytes(&rig.fe, (char *) &m + cut, sizeof m - cut, NULL,
                             0));
         CHECK_EQ(fe_reply_u64(&rig.fe, FE_SET_VRING_CALL), 0);
-        CHECK_EQ(settled_fds(&rig), n_fds + 1);
+        CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
     }
 
     /* A descriptor with each of several pieces: too many. */
     CHECK(fe_send_bytes(&rig.fe, &m, 6, &ev, 1));
     CHECK(fe_send_bytes(&rig.fe, (char *) &m + 6, sizeof m - 6, &ev, 1));
     CLOSED(&rig);
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
 
     /* The peer goes in the middle, descriptors on their way. */
     for (unsigned int cut = 1; cut < sizeof m; cut += 3) {
         CHECK(fe_send_bytes(&rig.fe, &m, cut, &ev, 1));
         renew(&rig);
-        CHECK_EQ(settled_fds(&rig), n_fds);
+        CHECK_EQ(rig_settled_fds(&rig), n_fds);
     }
     close(ev);
     rig_close(&rig);
@@ -1358,7 +1341,7 @@ test_garbage(void)
     rig_create(&rig, "p", NULL);
     rig_create(&other, "q", NULL);
     rig_connect(&other);
-    n_fds = settled_fds(&other);
+    n_fds = rig_settled_fds(&other);
 
     CHECK(fe_connect(&rig.fe, rig.path, 5000));
     CHECK(fe_send_bytes(&rig.fe, "GET / HTTP/1.1\r\nHost: example\r\n\r\n", 33,
@@ -1391,7 +1374,7 @@ test_garbage(void)
     }
     fe_sync(&other.fe);
     WAIT_FOR(rig_info(&rig).state == VHOST_S_WAITING);
-    WAIT_FOR(settled_fds(&other) == n_fds);
+    WAIT_FOR(rig_settled_fds(&other) == n_fds);
     rig_connect(&rig);
     rig_start(&rig);
     rig_check_traffic(&rig, 0);

@@ -49,21 +49,6 @@ open_rig(struct rig *rig, const char *name)
     rig_connect(rig);
 }
 
-static unsigned int
-settled_fds(struct rig *rig)
-{
-    unsigned int n, before;
-
-    fe_sync(&rig->fe);
-    n = test_n_fds();
-    do {
-        before = n;
-        test_sleep_us(100000);
-        n = test_n_fds();
-    } while (n != before);
-    return n;
-}
-
 /* Sends SET_DEVICE_STATE_FD with the proper end of a pipe, as QEMU does. */
 static void
 send_request(struct rig *rig, uint32_t direction, uint32_t phase)
@@ -271,7 +256,7 @@ test_bad_states(void)
     int fd;
 
     open_rig(&rig, "p");
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     size = make_state(state, good, 2);
     for (size_t i = 0; i < size; i++) {
         test_part("%zu bytes", i);
@@ -325,7 +310,7 @@ test_bad_states(void)
     close(fd);
     CHECK_EQ(rig_counter(&rig, 1, VHOST_C_BAD_ADDRESS), 1);
     CHECK_EQ(rig.values[2], 1);
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     rig_start(&rig);
     rig_check_traffic(&rig, 0);
     rig_close(&rig);
@@ -343,7 +328,7 @@ test_refused(void)
     int fd;
 
     open_rig(&rig, "p");
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     CHECK_EQ(check_state(&rig), 1);
     for (uint32_t i = 0; i < 2; i++) {
         CHECK_EQ(transfer(&rig, i, 1, &fd), 1 | NOFD);
@@ -361,14 +346,14 @@ test_refused(void)
     rig_start(&rig);
     CHECK_EQ(check_state(&rig), 1);
     CHECK_EQ(rig_counter(&rig, 1, VHOST_C_BAD_ADDRESS), 0);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     CHECK_EQ(transfer(&rig, SAVE, 0, &fd), 1 | NOFD);
     CHECK_EQ(transfer(&rig, LOAD, 0, &fd), 1 | NOFD);
     fe_vq_stop(RIG_RX(&rig, 0));
     CHECK_EQ(transfer(&rig, SAVE, 0, &fd), 1 | NOFD);
     rig_start_ring(&rig, 0, fe_vq_base(RIG_RX(&rig, 0)));
     rig_check_traffic(&rig, 0);
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     rig_close(&rig);
 }
 
@@ -392,7 +377,7 @@ test_forms(void)
 
     open_rig(&rig, "p");
     CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     for (unsigned int i = 0; i < N_ELEMS(forms); i++) {
         test_part("form %u", i);
         CHECK(fe_send_fds(&rig.fe, forms[i].request, FE_NEED_REPLY, payload,
@@ -401,7 +386,7 @@ test_forms(void)
         fe_hang_up(&rig.fe);
         rig_connect(&rig);
     }
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
 
     test_part("not negotiated");
     rig_disconnect(&rig);
@@ -410,7 +395,7 @@ test_forms(void)
     CHECK_EQ(fe_ask_fds(&rig.fe, FE_SET_DEVICE_STATE_FD, payload, 8, fds, 1),
              1);
     CHECK_EQ(fe_ask(&rig.fe, FE_CHECK_DEVICE_STATE, NULL, 0), 1);
-    CHECK_EQ(settled_fds(&rig), n_fds);
+    CHECK_EQ(rig_settled_fds(&rig), n_fds);
     close(fds[0]);
     close(fds[1]);
     rig_close(&rig);
@@ -425,7 +410,7 @@ test_hang_up(void)
     int fd;
 
     open_rig(&rig, "p");
-    n_fds = settled_fds(&rig);
+    n_fds = rig_settled_fds(&rig);
     for (unsigned int i = 0; i < 4; i++) {
         test_part("after %s, %s", i & 1 ? "load" : "save",
                   i & 2 ? "answered" : "not answered");
@@ -438,7 +423,7 @@ test_hang_up(void)
         rig_disconnect(&rig);
         rig_connect(&rig);
         CHECK_EQ(check_state(&rig), 1);
-        CHECK_EQ(settled_fds(&rig), n_fds);
+        CHECK_EQ(rig_settled_fds(&rig), n_fds);
     }
 
     test_part("begun again and again");
@@ -446,7 +431,7 @@ test_hang_up(void)
         CHECK_EQ(transfer(&rig, i & 1, 0, &fd), 0);
         close(fd);
     }
-    CHECK_LE(settled_fds(&rig), n_fds + 1);
+    CHECK_LE(rig_settled_fds(&rig), n_fds + 1);
 
     test_part("answers that nobody takes");
     for (unsigned int i = 0; i < 2; i++) {
@@ -484,7 +469,7 @@ test_hang_up(void)
         close(file);
         rig_disconnect(&rig);
         rig_connect(&rig);
-        CHECK_EQ(settled_fds(&rig), n_fds);
+        CHECK_EQ(rig_settled_fds(&rig), n_fds);
     }
     rig_start(&rig);
     rig_check_traffic(&rig, 0);
