@@ -9,6 +9,7 @@
 
 netdev_sources = \
 	lib/netdev/compat.h \
+	lib/netdev/config.c \
 	lib/netdev/counters.c \
 	lib/netdev/loop.c \
 	lib/netdev/netdev-vhost.c \

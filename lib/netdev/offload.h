@@ -4,7 +4,7 @@
  * What a virtio-net header says about a frame's checksum and segmentation,
  * turned into the switch's marks on a packet and back.  A header from a guest
  * is believed only as far as the frame bears it out.  This is not about which
- * features a guest is offered (netdev-vhost.c) nor about how a version of Open
+ * features a guest is offered (config.c) nor about how a version of Open
  * vSwitch stores the marks (compat.h).
  */
 

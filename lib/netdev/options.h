@@ -4,7 +4,7 @@
  * What the operator has set for a port beyond its socket: the options that
  * decide what guests are offered, from the Interface's column "options" and,
  * where a port has no word on it, from other_config.  They are only read here;
- * what they lead to is netdev-vhost.c's.
+ * what they lead to is config.c's.
  */
 
 #ifndef NETDEV_VHOST_OPTIONS_H

@@ -237,6 +237,9 @@ struct netdev_vhost {
                                  * see device_changed(). */
 };
 
+/* How often a burst is tried again by default. */
+#define VHOST_TX_RETRIES_DEFAULT 8
+
 #define RARP_PENDING (UINT64_C(1) << 63)
 
 /* All that an idle queue's poll looks at is in here, and behind 'ring'. */
@@ -261,6 +264,15 @@ bool netdev_vhost_is_running(const struct netdev_vhost *,
                              const struct vhost_port_info *);
 void netdev_vhost_foreach(void (*)(struct netdev_vhost *, void *aux),
                           void *aux);
+extern const struct vhost_port_ops netdev_vhost_port_ops;
+void netdev_vhost_changed(struct netdev_vhost *, unsigned int what);
+
+/* config.c */
+int netdev_vhost_create_port(struct netdev_vhost *, const char *path,
+                             char **errp);
+int netdev_vhost_set_config(struct netdev *, const struct smap *,
+                            char **errp);
+int netdev_vhost_get_config(const struct netdev *, struct smap *);
 
 /* loop.c: the threads of lib/vhost. */
 int vhost_netdev_start_loop(struct vhost_loop **);
