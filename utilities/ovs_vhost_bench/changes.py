@@ -9,9 +9,11 @@ live migration or a guest's reset has to wait.  Or it plugs in memory and takes
 it out: how long SET_MEM_TABLE takes.  Two neighbour ports time round trips
 meanwhile.  These share their processor with all that the restarts set
 off outside of the PMD; what the PMD itself makes neighbours wait is seen in
-the lengths of its iterations.
+the lengths of its iterations.  What neighbours see without any change is
+measured, too.
 """
 
+import functools
 from dataclasses import dataclass
 
 from . import host, results
@@ -28,6 +30,7 @@ FIGURES = {                     # Name -> (histogram, percentile).
     "neighbour-p99": ("latency_ns", "p99"),
     "neighbour-p99.9": ("latency_ns", "p99.9"),
 }
+CALM = "neighbour-p99.9"        # Also measured without changes.
 CONFIG = {"pmd-perf-metrics": "true"}   # Shows the lengths of iterations.
 STALLS = {"iteration-p99": 0.99, "iteration-p99.9": 0.999}
 
@@ -43,27 +46,35 @@ class Change:
 
     def run(self, bench):
         """Returns the list of Results."""
-        found = bench.compare(self.prepare, measure, rounds=1, windows=max(
-            bench.settings.windows // 5, 4), other_config=CONFIG)
-        return [results.Result.of("%s-%s" % (self.name, figure),
-                                  source.replace("_ns", "_") + percentile,
-                                  "us", found.of(figure))
-                for figure, (source, percentile) in FIGURES.items()] + [
-            results.Result.of("%s-%s" % (self.name, figure), "pmd_"
-                              + figure.replace("-", "_"), "us",
-                              found.of(figure)) for figure in STALLS]
+        compare = functools.partial(
+            bench.compare, rounds=1, other_config=CONFIG,
+            windows=max(bench.settings.windows // 5, 4))
+        found = compare(functools.partial(self.prepare, True), measure)
+        calm = compare(functools.partial(self.prepare, False), measure_calm)
+        return [self.result(name, source.replace("_ns", "_") + percentile,
+                            found.of(name))
+                for name, (source, percentile) in FIGURES.items()] + [
+            self.result("calm-" + CALM, "latency_p99.9", calm.of(CALM))] + [
+            self.result(name, "pmd_" + name.replace("-", "_"), found.of(name))
+            for name in STALLS]
 
-    def prepare(self, side):
-        """Starts a load from c to d, which changes, and probes between a and
-        b."""
+    def result(self, figure, what, comparison):
+        """Returns a Result in microseconds."""
+        return results.Result.of("%s-%s" % (self.name, figure), what, "us",
+                                 comparison)
+
+    def prepare(self, changing, side):
+        """Starts a load from c to d, which changes if 'changing', and probes
+        between a and b."""
         side.add_vhost_ports("a", "b", "c", "d")
         side.add_flows("in_port=a,actions=output:b",
                        "in_port=b,actions=output:a",
                        "in_port=c,actions=output:d")
         start_guest(side, "d", *probes(side, "a", "b"),
                     "generate:%s,server,prepared,size=64" % side.socket("c"),
-                    "discard:%s,server,%s=%d" % (side.socket("d"), self.change,
-                                                 EVERY_MS), stamps=True)
+                    "discard:%s,server" % side.socket("d")
+                    + (",%s=%d" % (self.change, EVERY_MS) if changing else ""),
+                    stamps=True)
 
 
 def serving(side, guest):
@@ -78,9 +89,11 @@ def serving(side, guest):
         if thread not in polling]
 
 
-def measure(side):
-    """Returns a Window with the figures in microseconds."""
+def observe(side):
+    """Returns a Window, without its figures, and what the guest has
+    measured."""
     guest, = side.guests
+    host.let_others_run()
     with side.running():
         earlier = iteration_lengths(side.control, side.cpus.pmd)
         first = side.before()
@@ -97,8 +110,24 @@ def measure(side):
     lengths = {wall: later[wall] - earlier[wall] for wall in later}
     for figure, share in STALLS.items():
         window.extra[figure] = time_quantile(lengths, share) / cycles_per_us
-    for figure, (source, percentile) in FIGURES.items():
-        window.extra[figure] = found[source][percentile] / 1e3
+    return window, found
+
+
+def add_figures(window, found, names):
+    """Gives a Window these figures in microseconds."""
+    for name in names:
+        source, percentile = FIGURES[name]
+        window.extra[name] = found[source][percentile] / 1e3
         if not found[source]["samples"]:
             window.reasons += ("empty",)
     return window
+
+
+def measure(side):
+    """Returns a Window with all figures."""
+    return add_figures(*observe(side), FIGURES)
+
+
+def measure_calm(side):
+    """Returns a Window with what there is without changes."""
+    return add_figures(*observe(side), [CALM])
