@@ -32,7 +32,9 @@ FIGURES = {                     # Name -> (histogram, percentile).
 }
 CALM = "neighbour-p99.9"        # Also measured without changes.
 CONFIG = {"pmd-perf-metrics": "true"}   # Shows the lengths of iterations.
-STALLS = {"iteration-p99": 0.99, "iteration-p99.9": 0.999}
+# Not p99.9: the switch is asked before and after the while in which nothing
+# interrupts the PMD, and one millisecond there would be all that it shows.
+STALLS = {"iteration-p99": 0.99}
 
 
 @dataclass(frozen=True)
