@@ -165,6 +165,55 @@ check_file(int fd, const struct vhost_wire_region *r, unsigned int i,
     return NULL;
 }
 
+bool
+vhost_mem_is_locked(void)
+{
+    size_t size = sysconf(_SC_PAGESIZE);
+    unsigned char resident = 0;
+    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED) {
+        return false;
+    }
+    if (mincore(page, size, &resident)) {
+        resident = 0;
+    }
+    munmap(page, size);
+    return resident & 1;
+}
+
+/* Maps 'len' bytes of 'fd', of which none is touched.
+ *
+ * Where all memory is locked (ovs-ctl starts ovs-vswitchd with --mlockall),
+ * mmap(2) fills what it maps, all of it.  A front end could have a sparse file
+ * of terabytes filled like that, and even an honest one's guest would get all
+ * of its memory at once, while other front ends wait.  But mmap(2) cannot fill
+ * what must not be accessed, and that it may be is said afterwards.  Pages that
+ * are touched are locked then as they are to be; huge pages always stay. */
+static void *
+map_untouched(int fd, uint64_t start, size_t len, size_t page_size)
+{
+    void *addr = mmap(NULL, len, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd,
+                      start);
+
+    if (addr == MAP_FAILED) {
+        return addr;
+    }
+    munlock(addr, len);
+    if (mprotect(addr, len, PROT_READ | PROT_WRITE)) {
+        int error = errno;
+
+        munmap(addr, len);
+        errno = error;
+        return MAP_FAILED;
+    }
+    if (page_size == sysconf(_SC_PAGESIZE) && vhost_mem_is_locked()) {
+        mlock2(addr, len, MLOCK_ONFAULT);
+    }
+    return addr;
+}
+
 static char *
 map_region(int fd, const struct vhost_wire_region *r, unsigned int i,
            const struct vhost_mem *old, bool untouched,
@@ -203,8 +252,7 @@ map_region(int fd, const struct vhost_wire_region *r, unsigned int i,
         return sentence("all ports together would map more than %llu TiB",
                         MAX_ALL >> 40);
     }
-    addr = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                fd, start);
+    addr = map_untouched(fd, start, len, page_size);
     if (addr == MAP_FAILED) {
         atomic_fetch_sub(&mapped, len);
         free(m);

@@ -60,6 +60,10 @@ struct vhost_mem {
  * waiting for anybody. */
 bool vhost_mem_is_shared_memory(int fd);
 
+/* True if all that this process maps is locked into memory, and for that filled
+ * at once (mlockall). */
+bool vhost_mem_is_locked(void);
+
 /* Makes a map of the 'n' regions of 'wire', whose memory is in 'fds'.  Regions
  * that 'old' (may be NULL) has too keep their mapping.  With 'untouched' no
  * page of the memory is touched.  May take long: for the worker thread.  Does

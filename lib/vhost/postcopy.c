@@ -80,26 +80,6 @@ struct vhost_postcopy {
 
 /* What the process allows. */
 
-/* True if new mappings are populated at once, since all memory is to be
- * locked: what is there then is zeros, not the guest's memory. */
-static bool
-memory_is_populated(void)
-{
-    size_t size = sysconf(_SC_PAGESIZE);
-    unsigned char resident = 0;
-    void *page = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (page == MAP_FAILED) {
-        return false;
-    }
-    if (mincore(page, size, &resident)) {
-        resident = 0;
-    }
-    munmap(page, size);
-    return resident & 1;
-}
-
 /* Returns a userfaultfd, or a negative errno value.  It does not serve faults
  * of the kernel's own accesses, of which there are none here: so no system
  * call can be made to wait. */
@@ -127,7 +107,7 @@ vhost_postcopy_obstacle(void)
 {
     int fd;
 
-    if (memory_is_populated()) {
+    if (vhost_mem_is_locked()) {
         return "all memory of the process is locked (--mlockall)";
     }
     fd = open_uffd();

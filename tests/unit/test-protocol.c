@@ -5,14 +5,17 @@
  * malformed, in whole and in pieces.  Cases at the end have peers that send
  * nonsense or half of something. */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "memory.h"
 #include "rig.h"
 
 #define ALL_PROTOCOL (FE_P_MQ | FE_P_REPLY_ACK | FE_P_RARP | FE_P_NET_MTU \
@@ -501,6 +504,51 @@ test_mem_table_again(void)
     rig.fe.n_regions = 2;
     WAIT_FOR(test_n_maps() == n_maps + 1);      /* Our own. */
     rig_check_traffic(&rig, 0);
+    rig_close(&rig);
+}
+
+/* Bytes of the file 'fd' that there are. */
+static uint64_t
+allocated(int fd)
+{
+    struct stat s;
+
+    CHECK(!fstat(fd, &s));
+    return s.st_blocks * 512;
+}
+
+/* A process that locks its memory, as ovs-vswitchd does by default, does not
+ * fill files that are sparse.  What is touched it locks. */
+static void
+test_mem_table_locked(void)
+{
+    struct fe_mem_table t = {
+        .n = 1, .regions = { { 0x1000000000, 64 << 20, 0x7000000, 0 } },
+    };
+    struct rig rig;
+    int fd = fe_memfd(64 << 20, MFD_ALLOW_SEALING);
+
+    open_session(&rig);
+    if (mlockall(MCL_FUTURE)) {
+        rig_close(&rig);
+        test_skip("mlockall: %s", strerror(errno));
+    }
+    if (!vhost_mem_is_locked()) {
+        rig_close(&rig);
+        test_skip("mlockall() does nothing here, as with AddressSanitizer");
+    }
+    CHECK(fe_send_fds(&rig.fe, FE_SET_MEM_TABLE, 0, &t, FE_MEM_TABLE_SIZE(1),
+                      &fd, 1));
+    fe_sync(&rig.fe);
+    CHECK_EQ(rig_info(&rig).n_regions, 1);
+    CHECK(allocated(fd) <= 1 << 20);
+
+    /* All works as ever. */
+    CHECK_EQ(fe_send_mem_table(&rig.fe), 0);
+    rig_start(&rig);
+    rig_check_traffic(&rig, 0);
+    munlockall();
+    close(fd);
     rig_close(&rig);
 }
 
@@ -1512,6 +1560,7 @@ static const struct test_case cases[] = {
     { "sizes", test_sizes, 0 },
     { "mem-table", test_mem_table, 0 },
     { "mem-table-again", test_mem_table_again, 0 },
+    { "mem-table-locked", test_mem_table_locked, 0 },
     { "mem-table-moved", test_mem_table_moved, 0 },
     { "vring-num", test_vring_num, 0 },
     { "vring-addr", test_vring_addr, 0 },
