@@ -17,6 +17,7 @@ unit_tests = \
 	tests/unit/test-hostile \
 	tests/unit/test-iommu \
 	tests/unit/test-log \
+	tests/unit/test-message-log \
 	tests/unit/test-notifier \
 	tests/unit/test-packed \
 	tests/unit/test-peers \
@@ -70,6 +71,7 @@ TESTSUITE_AT = \
 	tests/masks.at \
 	tests/postcopy.at \
 	tests/top.at \
+	tests/see.at \
 	tests/migration.at \
 	tests/vhost-macros.at
 
@@ -95,6 +97,7 @@ EXTRA_DIST += \
 	tests/vhost-masks.py \
 	tests/vhost-offloads.py \
 	tests/vhost-peer.py \
+	tests/vhost-see.py \
 	tests/vhost-state.py \
 	tests/vhost-top.py
 DISTCLEANFILES += tests/atconfig tests/atlocal

@@ -8,6 +8,7 @@
 # from ovs-vswitchd.
 
 netdev_sources = \
+	lib/netdev/commands.h \
 	lib/netdev/compat.h \
 	lib/netdev/config.c \
 	lib/netdev/counters.c \
@@ -24,6 +25,8 @@ netdev_sources = \
 	lib/netdev/private.h \
 	lib/netdev/rxtx.c \
 	lib/netdev/show-json.c \
+	lib/netdev/show-log.c \
+	lib/netdev/show-memory.c \
 	lib/netdev/stats.c \
 	lib/netdev/status.c \
 	lib/netdev/unixctl.c

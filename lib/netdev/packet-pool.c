@@ -528,6 +528,7 @@ packet_pool_get_info(const struct packet_pool *pool,
     info->n_packets = pool->n_packets;
     info->n_free = pool_available(pool);
     info->n_ports = pool->ref_cnt;
+    info->bytes = (uint64_t) pool->n_packets * element_size(pool);
     ovs_mutex_unlock(&pools_mutex);
 #endif
 }

@@ -100,6 +100,7 @@ struct packet_pool_info {
     unsigned int n_slabs;
     unsigned int n_free;
     unsigned int n_ports;       /* That share it. */
+    uint64_t bytes;             /* Of all packets, with their headers. */
 };
 void packet_pool_get_info(const struct packet_pool *,
                           struct packet_pool_info *);

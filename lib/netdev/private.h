@@ -317,6 +317,8 @@ void netdev_vhost_counters_format(const struct json *, struct ds *);
 
 /* show-json.c */
 struct json *netdev_vhost_to_json(const struct netdev_vhost *);
+struct json *netdev_vhost_pool_to_json(const struct packet_pool *);
+void netdev_vhost_put_pools(struct json *, const struct netdev_vhost *);
 
 /* unixctl.c */
 void netdev_vhost_unixctl_register(void);

@@ -124,8 +124,8 @@ memory_to_json(const struct netdev_vhost *dev,
     return json;
 }
 
-static struct json *
-pool_to_json(const struct packet_pool *pool)
+struct json *
+netdev_vhost_pool_to_json(const struct packet_pool *pool)
 {
     struct json *json = json_object_create();
     struct packet_pool_info info;
@@ -139,18 +139,21 @@ pool_to_json(const struct packet_pool *pool)
         put_number(json, "slabs", info.n_slabs);
         put_number(json, "free", info.n_free);
         put_number(json, "ports", info.n_ports);
+        put_number(json, "bytes", info.bytes);
     }
     return json;
 }
 
-static void
-put_pools(struct json *json, const struct netdev_vhost *dev)
+void
+netdev_vhost_put_pools(struct json *json, const struct netdev_vhost *dev)
 {
     if (dev->pool) {
-        json_object_put(json, "packets", pool_to_json(dev->pool));
+        json_object_put(json, "packets",
+                        netdev_vhost_pool_to_json(dev->pool));
     }
     if (dev->big_pool) {
-        json_object_put(json, "tso_packets", pool_to_json(dev->big_pool));
+        json_object_put(json, "tso_packets",
+                        netdev_vhost_pool_to_json(dev->big_pool));
     }
 }
 
@@ -231,7 +234,7 @@ netdev_vhost_to_json(const struct netdev_vhost *dev)
     }
     put_features(json, &info);
     json_object_put(json, "memory", memory_to_json(dev, &info));
-    put_pools(json, dev);
+    netdev_vhost_put_pools(json, dev);
     json_object_put(json, "queues", queues_to_json(dev, &info));
     json_object_put(json, "rings", rings_to_json(dev, &info));
     return json;

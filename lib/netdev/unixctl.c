@@ -8,6 +8,7 @@
 
 #include <config.h>
 
+#include "commands.h"
 #include "private.h"
 
 #include <inttypes.h>
@@ -260,21 +261,12 @@ show_port(struct ds *ds, const struct netdev_vhost *dev)
     }
 }
 
-/* Commands "NAME [--json] [PORT]", but "vhost/reset-stats [PORT]".  Each of
- * the functions below adds what it has to say of one port to 'ds' or, if that
- * is not NULL, to 'array'. */
-struct show_aux {
-    void (*cb)(struct show_aux *, struct netdev_vhost *);
-    struct ds ds;
-    struct json *array;
-    const char *name;           /* NULL: all. */
-    bool found;
-};
+/* Commands "NAME [--json] [PORT]", but "vhost/reset-stats [PORT]". */
 
 static void
-show_cb(struct netdev_vhost *dev, void *aux_)
+port_cb(struct netdev_vhost *dev, void *aux_)
 {
-    struct show_aux *aux = aux_;
+    struct port_command *aux = aux_;
 
     if (!aux->name || !strcmp(aux->name, dev->up.name)) {
         if (aux->ds.length) {
@@ -286,7 +278,7 @@ show_cb(struct netdev_vhost *dev, void *aux_)
 }
 
 static void
-show_one(struct show_aux *aux, struct netdev_vhost *dev)
+show_one(struct port_command *aux, struct netdev_vhost *dev)
 {
     if (aux->array) {
         json_array_add(aux->array, netdev_vhost_to_json(dev));
@@ -296,7 +288,7 @@ show_one(struct show_aux *aux, struct netdev_vhost *dev)
 }
 
 static void
-stats_one(struct show_aux *aux, struct netdev_vhost *dev)
+stats_one(struct port_command *aux, struct netdev_vhost *dev)
 {
     struct json *now = netdev_vhost_counters(dev);
     struct json *counters = netdev_vhost_counters_since(now, dev->baseline);
@@ -327,70 +319,71 @@ stats_one(struct show_aux *aux, struct netdev_vhost *dev)
 }
 
 static void
-reset_one(struct show_aux *aux OVS_UNUSED, struct netdev_vhost *dev)
+reset_one(struct port_command *aux OVS_UNUSED, struct netdev_vhost *dev)
 {
     json_destroy(dev->baseline);
     dev->baseline = netdev_vhost_counters(dev);
     dev->reset_at = time_msec();
 }
 
-/* Has 'aux->cb' called for the ports that the arguments of a command name, and
- * replies with what it added. */
-static void
-for_ports(struct unixctl_conn *conn, int argc, const char *argv[],
-          struct show_aux *aux)
+void
+netdev_vhost_for_ports(struct unixctl_conn *conn, int argc,
+                       const char *argv[], struct port_command *cmd)
 {
-    if (argc > 1 && !strcmp(argv[1], "--json") && aux->cb != reset_one) {
-        aux->array = json_array_create_empty();
+    if (argc > 1 && !strcmp(argv[1], "--json") && !cmd->no_json) {
+        cmd->array = json_array_create_empty();
         argc--;
         argv++;
     }
-    aux->name = argc > 1 ? argv[1] : NULL;
-    ds_init(&aux->ds);
+    cmd->name = argc > 1 ? argv[1] : NULL;
+    ds_init(&cmd->ds);
     if (argc <= 2) {
-        netdev_vhost_foreach(show_cb, aux);
+        netdev_vhost_foreach(port_cb, cmd);
+        if (cmd->end) {
+            cmd->end(cmd);
+        }
     }
     if (argc > 2) {
         unixctl_command_reply_error(conn, "--json comes before the port");
-    } else if (aux->name && !aux->found) {
-        ds_put_format(&aux->ds, "%s is not a vhostuser or vhostuserclient "
-                      "port", aux->name);
-        unixctl_command_reply_error(conn, ds_cstr(&aux->ds));
+    } else if (cmd->name && !cmd->found) {
+        ds_put_format(&cmd->ds, "%s is not a vhostuser or vhostuserclient "
+                      "port", cmd->name);
+        unixctl_command_reply_error(conn, ds_cstr(&cmd->ds));
     } else {
-        if (aux->array) {
-            json_to_ds(aux->array, JSSF_SORT, &aux->ds);
+        if (cmd->array) {
+            json_to_ds(cmd->array, JSSF_SORT, &cmd->ds);
         }
-        unixctl_command_reply(conn, ds_cstr(&aux->ds));
+        unixctl_command_reply(conn, ds_cstr(&cmd->ds));
     }
-    json_destroy(aux->array);
-    ds_destroy(&aux->ds);
+    json_destroy(cmd->array);
+    ds_destroy(&cmd->ds);
 }
 
 static void
 vhost_show(struct unixctl_conn *conn, int argc, const char *argv[],
            void *data OVS_UNUSED)
 {
-    struct show_aux aux = { .cb = show_one };
+    struct port_command aux = { .cb = show_one };
 
-    for_ports(conn, argc, argv, &aux);
+    netdev_vhost_for_ports(conn, argc, argv, &aux);
 }
 
 static void
 vhost_stats(struct unixctl_conn *conn, int argc, const char *argv[],
             void *data OVS_UNUSED)
 {
-    struct show_aux aux = { .cb = stats_one };
+    struct port_command aux = { .cb = stats_one };
 
-    for_ports(conn, argc, argv, &aux);
+    netdev_vhost_for_ports(conn, argc, argv, &aux);
 }
 
 static void
 vhost_reset_stats(struct unixctl_conn *conn, int argc, const char *argv[],
                   void *data OVS_UNUSED)
 {
-    struct show_aux aux = { .cb = reset_one };
+    struct port_command aux = { .cb = reset_one, .no_json = true };
 
-    for_ports(conn, argc, argv, &aux);
+    netdev_vhost_for_ports(conn, argc, argv, &aux);
 }
 
 void
@@ -402,4 +395,6 @@ netdev_vhost_unixctl_register(void)
                              vhost_stats, NULL);
     unixctl_command_register("vhost/reset-stats", "[port]", 0, 1,
                              vhost_reset_stats, NULL);
+    netdev_vhost_memory_register();
+    netdev_vhost_log_register();
 }

@@ -30,6 +30,9 @@ vhost_sources = \
 	lib/vhost/mem-table.c \
 	lib/vhost/memory.c \
 	lib/vhost/memory.h \
+	lib/vhost/message-log.c \
+	lib/vhost/message-log.h \
+	lib/vhost/message-words.c \
 	lib/vhost/messages.c \
 	lib/vhost/messages.h \
 	lib/vhost/names.c \
@@ -46,6 +49,8 @@ vhost_sources = \
 	lib/vhost/record-file.h \
 	lib/vhost/record.c \
 	lib/vhost/record.h \
+	lib/vhost/residency.c \
+	lib/vhost/residency.h \
 	lib/vhost/ring-packed.c \
 	lib/vhost/ring-split.c \
 	lib/vhost/ring.c \

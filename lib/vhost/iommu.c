@@ -203,6 +203,7 @@ ask_for(struct vhost_iommu *iommu, uint64_t page, unsigned int perm)
         }
         return false;
     }
+    vhost_message_log_sent(&port->messages, &msg);
     return true;
 }
 

@@ -12,6 +12,7 @@
  */
 
 #include "memory.h"
+#include "residency.h"
 #include "vhost.h"
 
 #include <errno.h>
@@ -268,6 +269,7 @@ map_region(int fd, const struct vhost_wire_region *r, unsigned int i,
     m->ino = st.st_ino;
     m->offset = start;
     m->numa = untouched ? -1 : node_of(addr);
+    vhost_file_name(fd, m->file);
     *mappingp = m;
     return NULL;
 }

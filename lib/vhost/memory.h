@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "vhost.h"
 #include "wire.h"
 
 /* One mmap() of a file.  Maps that follow each other share it as long as file,
@@ -28,6 +29,7 @@ struct vhost_mapping {
     ino_t ino;
     uint64_t offset;            /* In the file, of 'addr'. */
     _Atomic int numa;           /* Node of the first page, -1: unknown. */
+    char file[VHOST_FILE_NAME]; /* Its name, for people. */
 
     /* While the guest arrives by postcopy: the pages that are known to be
      * there, a bit for each; others must not be touched.  NULL: all may be.

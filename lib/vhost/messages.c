@@ -491,10 +491,15 @@ vhost_find_handler(const struct vhost_port *port)
 }
 
 const char *
+vhost_request_name(uint32_t request)
+{
+    return (request < VHOST_USER_N_REQUESTS ? handlers[request].name : NULL);
+}
+
+const char *
 vhost_message_name(const struct vhost_port *port)
 {
-    uint32_t request = port->msg.header.request;
+    const char *name = vhost_request_name(port->msg.header.request);
 
-    return (request < VHOST_USER_N_REQUESTS && handlers[request].name
-            ? handlers[request].name : "unknown message");
+    return name ? name : "unknown message";
 }

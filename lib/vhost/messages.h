@@ -63,6 +63,9 @@ const struct vhost_handler *vhost_find_handler(const struct vhost_port *);
 /* Its name, for the log. */
 const char *vhost_message_name(const struct vhost_port *);
 
+/* The name of message 'request', NULL if there is none. */
+const char *vhost_request_name(uint32_t request);
+
 /* Takes descriptor 'i' out of the message, -1 if there is none: the caller
  * closes it, the message will not. */
 int vhost_take_fd(struct vhost_port *, unsigned int i);

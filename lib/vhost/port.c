@@ -89,19 +89,23 @@ replace_error(struct vhost_port *port, const char *error)
     return news;
 }
 
-void
+bool
 vhost_port_set_error(struct vhost_port *port, enum vhost_log_level level,
                      const char *format, ...)
 {
     char error[sizeof port->info.error];
     va_list args;
+    bool news;
 
     va_start(args, format);
     vsnprintf(error, sizeof error, format, args);
     va_end(args);
-    if (replace_error(port, error)) {
+    news = replace_error(port, error);
+    if (news) {
         vhost_port_log(port, level, "%s", error);
+        vhost_port_event(port, "%s", error);
     }
+    return news;
 }
 
 void
@@ -155,8 +159,10 @@ vhost_port_set_state(struct vhost_port *port, enum vhost_state state)
     pthread_mutex_unlock(&port->mutex);
     if (state == VHOST_S_READY) {
         vhost_port_log(port, VHOST_LOG_INFO, "guest is ready");
+        vhost_port_event(port, "guest is ready");
     } else if (old == VHOST_S_READY) {
         vhost_port_log(port, VHOST_LOG_INFO, "guest has stopped");
+        vhost_port_event(port, "guest has stopped");
     }
     vhost_port_changed(port, VHOST_CHANGE_LINK);
 }
@@ -273,14 +279,20 @@ run_op(struct vhost_port *port)
         return false;           /* senders_stopped() goes on. */
 
     case VHOST_OP_DISCONNECT:
+        if (port->sock_fd >= 0) {
+            vhost_port_event(port, "asked to disconnect");
+            op->disconnected = true;
+            vhost_session_end(port, NULL);
+            return false;       /* We come here again. */
+        }
         finish_op(port);
-        vhost_session_end(port, NULL);
-        return !port->closing;  /* The connection's end goes on. */
+        return true;
 
     case VHOST_OP_PATH:
     case VHOST_OP_DESTROY:
         vhost_transport_stop(port);
         if (port->sock_fd >= 0) {
+            vhost_port_event(port, "its path changes");
             vhost_session_end(port, NULL);
             return false;       /* We come here again. */
         }
@@ -421,6 +433,7 @@ init_port(struct vhost_port *port, struct vhost_loop *loop,
     pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&port->mutex, &attr);
     pthread_mutexattr_destroy(&attr);
+    vhost_message_log_init(&port->messages);
 
     TAILQ_INIT(&port->ops_queue);
     port->ops_task.run = run_ops;
@@ -488,6 +501,7 @@ vhost_port_destroy(struct vhost_port *port)
 
     submit_op(port, &op);
     vhost_device_free(port);
+    vhost_message_log_destroy(&port->messages);
     pthread_mutex_destroy(&port->mutex);
     vhost_disposal_unref(port->disposal);
     free(port->stop.gates);
@@ -545,12 +559,13 @@ vhost_port_set_senders(struct vhost_port *port, unsigned int n)
     return 0;
 }
 
-void
+bool
 vhost_port_disconnect(struct vhost_port *port)
 {
     struct vhost_op op = { .type = VHOST_OP_DISCONNECT };
 
     submit_op(port, &op);
+    return op.disconnected;
 }
 
 struct vhost_rxq *

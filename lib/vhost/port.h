@@ -29,6 +29,7 @@
 #include "dispose.h"
 #include "loop.h"
 #include "memory.h"
+#include "message-log.h"
 #include "record-file.h"
 #include "vhost.h"
 #include "vring.h"
@@ -129,6 +130,7 @@ struct vhost_op {
     const char *path;
     unsigned int n_senders;
     struct vhost_sender *senders;
+    bool disconnected;          /* There was a connection. */
     bool done;                  /* Under loop->mutex. */
     TAILQ_ENTRY(vhost_op) node;
 };
@@ -148,6 +150,7 @@ struct vhost_port {
 
     pthread_mutex_t mutex;
     struct vhost_port_info info;    /* As shown; some parts live only here. */
+    struct vhost_message_log messages;
 
     /* Control threads' requests. */
     struct vhost_op_list ops_queue; /* Under loop->mutex. */
@@ -241,8 +244,9 @@ void vhost_port_log(const struct vhost_port *, enum vhost_log_level,
                     const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Sets the text that status shows, and logs it if it is news. */
-void vhost_port_set_error(struct vhost_port *, enum vhost_log_level,
+/* Sets the text that status shows, and logs it if it is news, which is then
+ * returned. */
+bool vhost_port_set_error(struct vhost_port *, enum vhost_log_level,
                           const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void vhost_port_clear_error(struct vhost_port *);

@@ -125,8 +125,11 @@ wants_ack(const struct vhost_port *port)
 static void
 answer(struct vhost_port *port, vhost_result result, struct vhost_reply *reply)
 {
+    bool acked = false;
+
     if (result) {
         if (!wants_ack(port)) {
+            vhost_message_log_ended(&port->messages, result);
             vhost_session_end(port, "%s refused: %s", vhost_message_name(port),
                               result);
             return;
@@ -138,7 +141,9 @@ answer(struct vhost_port *port, vhost_result result, struct vhost_reply *reply)
     if (!reply->size && !reply->is_empty && wants_ack(port)) {
         reply->payload.u64 = result != NULL;
         reply->size = sizeof reply->payload.u64;
+        acked = true;
     }
+    vhost_message_log_done(&port->messages, result, reply, acked);
     if (reply->size || reply->is_empty) {
         send_reply(port, reply);
     }
@@ -305,6 +310,7 @@ session_handle(struct vhost_port *port)
     pthread_mutex_lock(&port->mutex);
     port->info.n_messages++;
     pthread_mutex_unlock(&port->mutex);
+    vhost_message_log_received(&port->messages, &port->msg);
     if (!check_form(port)) {
         return;
     }
@@ -392,6 +398,13 @@ max_payload(const struct vhost_port *port)
             : h->size < 0 ? sizeof port->msg.payload : (uint32_t) h->size);
 }
 
+static void
+front_end_gone(struct vhost_port *port)
+{
+    vhost_port_event(port, "the front end has closed the connection");
+    vhost_session_end(port, NULL);
+}
+
 /* Reads what has come of the message.  Returns true if it is complete. */
 static bool
 receive_message(struct vhost_port *port)
@@ -424,7 +437,7 @@ receive_message(struct vhost_port *port)
         }
         n = receive(port, dst, total - msg->n_received);
         if (n < 0) {
-            vhost_session_end(port, NULL);
+            front_end_gone(port);
         }
         if (n <= 0) {
             return false;
@@ -441,7 +454,7 @@ session_ready(struct vhost_source *source, uint32_t events)
 
     if (port->reply_len) {
         if (events & (EPOLLHUP | EPOLLERR)) {
-            vhost_session_end(port, NULL);
+            front_end_gone(port);
             return;
         }
         send_kept_reply(port);
@@ -483,6 +496,8 @@ vhost_session_start(struct vhost_port *port, int fd)
     release_message(port);
     vhost_port_log(port, VHOST_LOG_INFO, "front end connected (pid %ld)",
                    (long int) cred.pid);
+    vhost_port_event(port, "front end connected (process %ld)",
+                     (long int) cred.pid);
     vhost_port_clear_error(port);
     vhost_port_set_state(port, VHOST_S_CONNECTED);
     error = vhost_source_add(port->loop, &port->sock, EPOLLIN);
@@ -504,7 +519,12 @@ vhost_session_end(struct vhost_port *port, const char *format, ...)
         va_start(args, format);
         vsnprintf(reason, sizeof reason, format, args);
         va_end(args);
-        vhost_port_set_error(port, VHOST_LOG_WARN, "disconnected: %s", reason);
+        if (!vhost_port_set_error(port, VHOST_LOG_WARN, "disconnected: %s",
+                                  reason)) {
+            /* Like the last time. */
+            vhost_port_event(port, "disconnected: %s", reason);
+        }
+        vhost_message_log_ended(&port->messages, reason);
         pthread_mutex_lock(&port->mutex);
         port->info.n_protocol_errors++;
         pthread_mutex_unlock(&port->mutex);
@@ -548,7 +568,9 @@ vhost_session_teardown(struct vhost_port *port)
     port->info.n_disconnects++;
     port->closing = false;
     pthread_mutex_unlock(&port->mutex);
+    vhost_message_log_ended(&port->messages, NULL);
     vhost_port_log(port, VHOST_LOG_INFO, "front end disconnected");
+    vhost_port_event(port, "front end disconnected");
     vhost_port_set_state(port, VHOST_S_WAITING);
     vhost_transport_closed(port);
     vhost_port_continue(port);

@@ -326,6 +326,7 @@ accept_ready(struct vhost_source *source, uint32_t events)
         /* The next one was quick: it waits until we are done with the one
          * before, see vhost_transport_closed(). */
         vhost_source_remove(port->loop, source);
+        vhost_port_event(port, "the next front end is here");
         vhost_session_end(port, NULL);
     } else {
         int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC);
@@ -333,6 +334,7 @@ accept_ready(struct vhost_source *source, uint32_t events)
         if (fd >= 0) {
             vhost_port_log(port, VHOST_LOG_WARN, "refused a second front end "
                            "on %s", port->info.path);
+            vhost_port_event(port, "refused a second front end");
             vhost_dispose(port->disposal, &fd, 1);
         } else {
             accept_failed(port);
@@ -390,6 +392,7 @@ try_listen(struct vhost_port *port)
     }
     set_listening(port, true);
     vhost_port_log(port, VHOST_LOG_INFO, "listening on %s", port->info.path);
+    vhost_port_event(port, "listening on %s", port->info.path);
     vhost_port_clear_error(port);
 }
 

@@ -56,6 +56,8 @@ struct vhost_sender;
                                      * as many as KVM has. */
 #define VHOST_STATE_VALUES 64       /* Counters of the embedder's that go with
                                      * a guest to another host. */
+#define VHOST_FILE_NAME 128         /* Bytes of a memory file's name, with the
+                                     * NUL; the rest is left out. */
 #define VHOST_PATH_MAX 107          /* Bytes in sun_path without the NUL. */
 
 /* Environment. */
@@ -257,8 +259,12 @@ struct vhost_rxq *vhost_port_rxq(struct vhost_port *, unsigned int pair);
  * that is called again.  NULL if out of range. */
 struct vhost_sender *vhost_port_sender(struct vhost_port *, unsigned int slot);
 
-/* Closes the current connection, if any, as if the front end had gone. */
-void vhost_port_disconnect(struct vhost_port *);
+/* Closes the current connection, as if the front end had gone, and returns
+ * true, or false if there is none.  When it returns the connection is gone; a
+ * server waits for another one, and a client looks for one as usual.
+ *
+ * Control threads.  Waits for the event thread. */
+bool vhost_port_disconnect(struct vhost_port *);
 
 /* Takes a MAC address for which SEND_RARP asked to announce a migrated guest
  * (vhost-user, "VHOST_USER_SEND_RARP").  Returns false if there is none. */
@@ -395,6 +401,51 @@ bool vhost_port_get_vring(struct vhost_port *, unsigned int idx,
 unsigned int vhost_port_get_regions(struct vhost_port *,
                                     struct vhost_region_info *,
                                     unsigned int max);
+
+/* A memory region, and the file that it is in. */
+struct vhost_memory_info {
+    struct vhost_region_info region;
+    uint64_t resident;          /* Bytes that the kernel has pages for. */
+    bool exact;                 /* 'resident' is no estimate. */
+    dev_t dev;                  /* Of the file. */
+    ino_t ino;
+    uint64_t offset;            /* In the file, of the region. */
+    char file[VHOST_FILE_NAME]; /* Its name, as far as it can be printed. */
+};
+
+/* Stores up to 'max' memory regions; returns how many there are.  May take
+ * some tens of milliseconds.  Any thread but a polling one and lib/vhost's
+ * own. */
+unsigned int vhost_port_get_memory(struct vhost_port *,
+                                   struct vhost_memory_info *,
+                                   unsigned int max);
+
+/* A line of a port's log: a message of the vhost-user protocol and what became
+ * of it, or an event of its connections. */
+enum vhost_line_kind {
+    VHOST_LINE_EVENT,
+    VHOST_LINE_RECEIVED,        /* From the front end, with the answer. */
+    VHOST_LINE_SENT,            /* Of our own accord. */
+};
+
+struct vhost_line {
+    uint64_t number;            /* Grows by one: lines that were pushed out, or
+                                 * counted elsewhere, leave gaps. */
+    uint64_t n;                 /* It stands for so many, and is the last. */
+    int64_t time_ms;            /* Since 1970. */
+    enum vhost_line_kind kind;
+    uint32_t took_ms;           /* From the message to its answer. */
+    char name[32];              /* Of the message. */
+    char text[200];             /* What it says, or what happened. */
+    char outcome[160];          /* Of the message. */
+};
+#define VHOST_MAX_LINES 128
+
+/* Stores the last messages and events of 'port', in their order, in 'lines'
+ * and returns their number.  Addresses of the front end's are not told.  Any
+ * thread but a polling one. */
+unsigned int vhost_port_get_log(struct vhost_port *,
+                                struct vhost_line lines[VHOST_MAX_LINES]);
 
 /* True if vring 'idx' is started and enabled.  Cheap, any thread. */
 bool vhost_port_vring_enabled(const struct vhost_port *, unsigned int idx);
