@@ -29,6 +29,7 @@ netdev_sources = \
 	lib/netdev/show-memory.c \
 	lib/netdev/stats.c \
 	lib/netdev/status.c \
+	lib/netdev/takeover.c \
 	lib/netdev/unixctl.c
 
 EXTRA_DIST += $(netdev_sources)

@@ -133,8 +133,9 @@ server_path(const struct netdev_vhost *dev, char **errp)
     const char *name = dev->up.name;
 
     if (strpbrk(name, "/\\")) {
-        *errp = xasprintf("\"%s\" cannot be the name of a vhostuser port: it "
-                          "names a socket and may have no '/' or '\\'", name);
+        *errp = xasprintf("\"%s\" cannot be the name of a %s port: it "
+                          "names a socket and may have no '/' or '\\'", name,
+                          netdev_get_type(&dev->up));
         return NULL;
     }
     return xasprintf("%s/%s", sock_dir ? sock_dir : ovs_rundir(), name);
@@ -249,25 +250,28 @@ configure_sock_dir(const struct smap *other_config)
     } else if (!S_ISDIR(s.st_mode)) {
         VLOG_ERR("vhost-sock-dir %s is not a directory", sock_dir);
     } else {
-        VLOG_INFO("sockets of vhostuser ports are in %s", sock_dir);
+        VLOG_INFO("sockets of server ports are in %s", sock_dir);
     }
 }
 
 void
 netdev_vhost_configure(const struct smap *other_config)
 {
+    netdev_vhost_takeover_configure(other_config);
     configure_sock_dir(other_config);
     configure_offload(other_config);
     netdev_vhost_options_configure(other_config);
 }
 
-/* Remembers, and logs once, the options in 'args' that mean nothing here. */
+/* Remembers, and logs once, the options in 'args' that mean nothing here.  A
+ * NIC's are no mistake: Open vSwitch's own vhost ports take them, too. */
 static void
 note_ignored(struct netdev_vhost *dev, const struct smap *args)
     OVS_REQUIRES(dev->mutex)
 {
     const struct smap_node **nodes = smap_sort(args);
     struct ds s = DS_EMPTY_INITIALIZER;
+    bool mistake = false;
 
     for (size_t i = 0; i < smap_count(args); i++) {
         const char *key = nodes[i]->key;
@@ -277,11 +281,13 @@ note_ignored(struct netdev_vhost *dev, const struct smap *args)
             && (dev->role != VHOST_CLIENT
                 || strcmp(key, "vhost-server-path"))) {
             ds_put_format(&s, "%s%s", s.length ? "," : "", key);
+            mistake |= !netdev_vhost_option_is_of_nics(key);
         }
     }
     free(nodes);
     if (s.length && !nullable_string_is_equal(dev->ignored, ds_cstr(&s))) {
-        VLOG_WARN("%s: ignored options: %s", dev->up.name, ds_cstr(&s));
+        VLOG(mistake ? VLL_WARN : VLL_INFO, "%s: ignored options: %s",
+             dev->up.name, ds_cstr(&s));
     }
     free(dev->ignored);
     dev->ignored = s.length ? ds_steal_cstr(&s) : NULL;

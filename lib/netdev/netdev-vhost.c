@@ -490,8 +490,8 @@ device_run(struct netdev_vhost *dev, long long int now)
 static uint64_t run_seq;
 static long long int run_due;
 
-/* Both classes have this as their 'run': it serves all devices and has nothing
- * to do the second time. */
+/* All classes have this as their 'run': it serves all devices and has nothing
+ * to do the next times. */
 static void
 netdev_vhost_run(const struct netdev_class *class OVS_UNUSED)
 {
@@ -749,10 +749,18 @@ netdev_vhost_rxq_enabled(struct netdev_rxq *rxq_)
         .rxq_enabled = netdev_vhost_rxq_enabled,        \
     }
 
-static const struct netdev_class server_class
-    = NETDEV_VHOST_CLASS("vhostuser", netdev_vhost_server_construct);
-static const struct netdev_class client_class
-    = NETDEV_VHOST_CLASS("vhostuserclient", netdev_vhost_client_construct);
+static const struct netdev_class classes[] = {
+    [VHOST_SERVER] = NETDEV_VHOST_CLASS("vhostuser",
+                                        netdev_vhost_server_construct),
+    [VHOST_CLIENT] = NETDEV_VHOST_CLASS("vhostuserclient",
+                                        netdev_vhost_client_construct),
+};
+
+const struct netdev_class *
+netdev_vhost_class(enum vhost_role role)
+{
+    return &classes[role];
+}
 
 int
 netdev_vhost_register(void)
@@ -762,9 +770,9 @@ netdev_vhost_register(void)
     changed_seq = seq_create();
     run_seq = seq_read(changed_seq);
     run_due = LLONG_MAX;
-    error = netdev_register_provider(&server_class);
+    error = netdev_register_provider(&classes[VHOST_SERVER]);
     if (!error) {
-        error = netdev_register_provider(&client_class);
+        error = netdev_register_provider(&classes[VHOST_CLIENT]);
     }
     if (!error) {
         netdev_vhost_unixctl_register();

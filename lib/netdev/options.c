@@ -40,6 +40,13 @@ static const char *const known[] = {
     "vhost-max-queue-pairs", "vhost-packed", "vhost-postcopy-support",
 };
 
+/* Of ports of type "dpdk".  Programs set some of them on every port that has
+ * to do with DPDK, and the stock vhost ports do not mind. */
+static const char *const of_nics[] = {
+    "dpdk-devargs", "dpdk-lsc-interrupt", "dpdk-vf-mac", "flow-ctrl-autoneg",
+    "n_rxq_desc", "n_txq_desc", "rx-flow-ctrl", "rx-steering", "tx-flow-ctrl",
+};
+
 static const struct {
     const char *name;
     enum vhost_extra extra;
@@ -66,10 +73,10 @@ netdev_vhost_options_configure(const struct smap *other_config)
     default_postcopy = smap_get_bool(other_config, "vhost-postcopy-support",
                                      false);
     if (default_iommu) {
-        VLOG_INFO("vhostuserclient ports offer IOMMU support");
+        VLOG_INFO("client ports offer IOMMU support");
     }
     if (default_postcopy) {
-        VLOG_INFO("vhostuserclient ports offer postcopy support");
+        VLOG_INFO("client ports offer postcopy support");
     }
 }
 
@@ -78,6 +85,17 @@ netdev_vhost_option_is_known(const char *key)
 {
     for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
         if (!strcmp(key, known[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+netdev_vhost_option_is_of_nics(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(of_nics); i++) {
+        if (!strcmp(key, of_nics[i])) {
             return true;
         }
     }

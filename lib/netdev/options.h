@@ -52,4 +52,7 @@ char *netdev_vhost_options_parse(const struct smap *args, enum vhost_role,
 /* True if 'key' is one of the options above. */
 bool netdev_vhost_option_is_known(const char *key);
 
+/* True if 'key' is an option of DPDK's NICs, which means nothing here. */
+bool netdev_vhost_option_is_of_nics(const char *key);
+
 #endif /* options.h */

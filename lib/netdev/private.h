@@ -259,7 +259,7 @@ netdev_vhost_cast(const struct netdev *netdev)
 }
 
 /* netdev-vhost.c */
-bool is_netdev_vhost(const struct netdev *);
+const struct netdev_class *netdev_vhost_class(enum vhost_role);
 bool netdev_vhost_is_running(const struct netdev_vhost *,
                              const struct vhost_port_info *);
 void netdev_vhost_foreach(void (*)(struct netdev_vhost *, void *aux),
@@ -303,6 +303,10 @@ uint64_t netdev_vhost_tx_dropped(const struct netdev_vhost_totals *);
 int netdev_vhost_get_stats(const struct netdev *, struct netdev_stats *);
 int netdev_vhost_get_custom_stats(const struct netdev *,
                                   struct netdev_custom_stats *);
+
+/* takeover.c */
+void netdev_vhost_takeover_configure(const struct smap *other_config);
+const char *netdev_vhost_types(void);
 
 /* status.c */
 int netdev_vhost_get_status(const struct netdev *, struct smap *);

@@ -346,8 +346,8 @@ netdev_vhost_for_ports(struct unixctl_conn *conn, int argc,
     if (argc > 2) {
         unixctl_command_reply_error(conn, "--json comes before the port");
     } else if (cmd->name && !cmd->found) {
-        ds_put_format(&cmd->ds, "%s is not a vhostuser or vhostuserclient "
-                      "port", cmd->name);
+        ds_put_format(&cmd->ds, "%s is not a %s port", cmd->name,
+                      netdev_vhost_types());
         unixctl_command_reply_error(conn, ds_cstr(&cmd->ds));
     } else {
         if (cmd->array) {
