@@ -15,6 +15,7 @@ docs_DATA = \
 	docs/install.md \
 	docs/interruptions.md \
 	docs/monitoring.md \
+	docs/moving.md \
 	docs/performance.md \
 	docs/ratios.svg \
 	docs/reference.md \

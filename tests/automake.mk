@@ -72,6 +72,7 @@ TESTSUITE_AT = \
 	tests/postcopy.at \
 	tests/top.at \
 	tests/see.at \
+	tests/takeover.at \
 	tests/migration.at \
 	tests/vhost-macros.at
 
@@ -85,6 +86,7 @@ EXTRA_DIST += \
 	tests/qemu_life/cases.py \
 	tests/qemu_life/iommu.py \
 	tests/qemu_life/life.py \
+	tests/qemu_life/takeover.py \
 	tests/qemu_life/traffic.py \
 	tests/migration.py \
 	tests/recordings/README.md \
@@ -99,6 +101,13 @@ EXTRA_DIST += \
 	tests/vhost-peer.py \
 	tests/vhost-see.py \
 	tests/vhost-state.py \
+	tests/vhost-replay.py \
+	tests/vhost_replay/__init__.py \
+	tests/vhost_replay/bed.py \
+	tests/vhost_replay/clouds.py \
+	tests/vhost_replay/kubernetes.py \
+	tests/vhost_replay/libvirt.py \
+	tests/vhost_replay/openstack.py \
 	tests/vhost-top.py
 DISTCLEANFILES += tests/atconfig tests/atlocal
 

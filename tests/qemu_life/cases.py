@@ -12,6 +12,7 @@ from ovs_vhost_lab import LabError, wait_until
 
 from .iommu import iommu
 from .life import BRIDGE, GUEST, OURS, PORT, STATION, STOCK
+from .takeover import takeover
 
 QUEUES = 4
 DIMM = 256                      # MiB
@@ -508,4 +509,4 @@ def crash(life):
 
 CASES = {case.__name__.replace("_", "-"): case for case in (
     swap, queues, unforeseen, mtu, memory, interruptions, switch_down,
-    crash, iommu)}
+    crash, iommu, takeover)}
