@@ -12,11 +12,13 @@
 #
 # and, if configure is to be given options, configure_options.
 
-# What the build needs, and what running guests needs besides.  A name with
+# What the build needs, and what building a Debian package and running guests
+# need besides.  A name with
 # bars is satisfied by any of the packages; the first one is installed.
 build_packages='gcc libc6-dev make autoconf automake libtool pkgconf|pkg-config
     patch bzip2 xz-utils python3 openvswitch-source libdpdk-dev libnuma-dev
     libssl-dev libcap-ng-dev'
+deb_packages='dpkg-dev debhelper libunbound-dev'
 run_packages='python3 qemu-system-x86 iproute2 ethtool'
 
 say() {
