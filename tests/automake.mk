@@ -81,6 +81,9 @@ EXTRA_DIST += \
 	tests/README.md \
 	tests/atlocal.in \
 	tests/check-bench.py \
+	tests/check-compat \
+	tests/check-install \
+	tests/install.py \
 	tests/qemu-life.py \
 	tests/qemu_life/__init__.py \
 	tests/qemu_life/cases.py \
