@@ -57,6 +57,8 @@ vhost_sources = \
 	lib/vhost/ring.h \
 	lib/vhost/session.c \
 	lib/vhost/sigbus.c \
+	lib/vhost/socket-file.c \
+	lib/vhost/socket-file.h \
 	lib/vhost/state.c \
 	lib/vhost/state.h \
 	lib/vhost/stop.c \

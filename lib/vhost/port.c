@@ -82,6 +82,9 @@ replace_error(struct vhost_port *port, const char *error)
     pthread_mutex_lock(&port->mutex);
     news = strcmp(error, port->info.error);
     snprintf(port->info.error, sizeof port->info.error, "%s", error);
+    if (news) {
+        port->info.trouble = *error ? VHOST_T_OTHER : VHOST_T_NONE;
+    }
     pthread_mutex_unlock(&port->mutex);
     if (news) {
         vhost_port_changed(port, VHOST_CHANGE_STATUS);
@@ -112,6 +115,14 @@ void
 vhost_port_clear_error(struct vhost_port *port)
 {
     replace_error(port, "");
+}
+
+void
+vhost_port_set_trouble(struct vhost_port *port, enum vhost_trouble trouble)
+{
+    pthread_mutex_lock(&port->mutex);
+    port->info.trouble = trouble;
+    pthread_mutex_unlock(&port->mutex);
 }
 
 static void
@@ -278,6 +289,12 @@ run_op(struct vhost_port *port)
         vhost_stop_begin(port, 0, senders_stopped);
         return false;           /* senders_stopped() goes on. */
 
+    case VHOST_OP_ACCESS:
+        port->access = *op->access;
+        vhost_transport_apply_access(port);
+        finish_op(port);
+        return true;
+
     case VHOST_OP_DISCONNECT:
         if (port->sock_fd >= 0) {
             vhost_port_event(port, "asked to disconnect");
@@ -426,6 +443,8 @@ init_port(struct vhost_port *port, struct vhost_loop *loop,
     port->reply_fd = -1;
     port->state_fd = -1;
     port->inotify.fd = port->watch = -1;
+    port->access = config->access;
+    vhost_socket_file_init(&port->file);
 
     /* Recursive, so that what changes one item of 'info' can be called both
      * from a message's handler, which holds it, and from elsewhere. */
@@ -539,6 +558,15 @@ vhost_port_set_offer(struct vhost_port *port, const struct vhost_offer *offer)
     port->next_offer = *offer;
     pthread_mutex_unlock(&port->mutex);
     return 0;
+}
+
+void
+vhost_port_set_access(struct vhost_port *port,
+                      const struct vhost_socket_access *access)
+{
+    struct vhost_op op = { .type = VHOST_OP_ACCESS, .access = access };
+
+    submit_op(port, &op);
 }
 
 int

@@ -31,6 +31,7 @@
 #include "memory.h"
 #include "message-log.h"
 #include "record-file.h"
+#include "socket-file.h"
 #include "vhost.h"
 #include "vring.h"
 #include "wire.h"
@@ -120,6 +121,7 @@ enum vhost_op_type {
     VHOST_OP_START,             /* Begin to listen or connect. */
     VHOST_OP_SENDERS,
     VHOST_OP_PATH,
+    VHOST_OP_ACCESS,
     VHOST_OP_DISCONNECT,
     VHOST_OP_DESTROY,
 };
@@ -128,6 +130,7 @@ enum vhost_op_type {
 struct vhost_op {
     enum vhost_op_type type;
     const char *path;
+    const struct vhost_socket_access *access;
     unsigned int n_senders;
     struct vhost_sender *senders;
     bool disconnected;          /* There was a connection. */
@@ -162,9 +165,8 @@ struct vhost_port {
     struct vhost_source sock;
     int listen_fd;
     struct vhost_source listener;
-    bool bound;                 /* The socket's file is ours. */
-    dev_t bound_dev;            /* Identity of that file. */
-    ino_t bound_ino;
+    struct vhost_socket_file file;  /* What it is bound to. */
+    struct vhost_socket_access access;  /* Wanted for that. */
     struct vhost_source inotify;
     int watch;                  /* Inotify watch, -1: none. */
     struct vhost_timer retry;
@@ -251,6 +253,9 @@ bool vhost_port_set_error(struct vhost_port *, enum vhost_log_level,
     __attribute__((format(printf, 3, 4)));
 void vhost_port_clear_error(struct vhost_port *);
 
+/* Says what kind of thing the error is that was just set. */
+void vhost_port_set_trouble(struct vhost_port *, enum vhost_trouble);
+
 /* Notes that the owner has to hear of 'changes', a mask of enum
  * vhost_change. */
 void vhost_port_changed(struct vhost_port *, unsigned int changes);
@@ -271,6 +276,9 @@ void vhost_transport_start(struct vhost_port *);
 
 /* Undoes that; the connection, if any, stays. */
 void vhost_transport_stop(struct vhost_port *);
+
+/* Gives a server's socket the owner and mode that are wanted. */
+void vhost_transport_apply_access(struct vhost_port *);
 
 /* The connection has gone and its rings are stopped: wait for the next. */
 void vhost_transport_closed(struct vhost_port *);

@@ -427,6 +427,7 @@ receive_message(struct vhost_port *port)
                                   vhost_message_name(port),
                                   msg->header.request, msg->header.flags,
                                   msg->header.size);
+                vhost_port_set_trouble(port, VHOST_T_NOT_VHOST_USER);
                 return false;
             }
             total += msg->header.size;
@@ -485,6 +486,7 @@ vhost_session_start(struct vhost_port *port, int fd)
     pthread_mutex_lock(&port->mutex);
     port->offer = port->next_offer;
     port->info.n_connects++;
+    port->info.n_messages_before = port->info.n_messages;
     port->info.peer_pid = cred.pid;
     port->info.protocol_features = 0;
     port->info.mtu = 0;

@@ -139,21 +139,44 @@ watch_path(struct vhost_port *port)
     port->watch = watch;
 }
 
-/* More about why connect() failed with 'error'. */
-static const char *
-connect_hint(const struct vhost_port *port, int error)
+/* What it means that connect() failed with 'error'. */
+static enum vhost_trouble
+connect_trouble(const struct vhost_port *port, int error)
 {
     struct stat st;
 
     switch (error) {
     case ENOENT:
-        return " (waiting for the front end to create it)";
+        return VHOST_T_NO_SOCKET;
     case ECONNREFUSED:
         return (!stat(port->info.path, &st) && !S_ISSOCK(st.st_mode)
-                ? " (it is not a socket)" : " (nobody listens on it)");
+                ? VHOST_T_NOT_A_SOCKET : VHOST_T_NO_LISTENER);
+    case EACCES:
+    case EPERM:
+        return VHOST_T_DENIED;
     default:
-        return "";
+        return VHOST_T_OTHER;
     }
+}
+
+/* connect() has failed with 'error'. */
+static void
+connect_failed(struct vhost_port *port, int error)
+{
+    static const char *const hints[] = {
+        [VHOST_T_NO_SOCKET] = " (waiting for the front end to create it)",
+        [VHOST_T_NO_LISTENER] = " (nobody listens on it)",
+        [VHOST_T_NOT_A_SOCKET] = " (it is not a socket)",
+        [VHOST_T_OTHER] = NULL,
+    };
+    enum vhost_trouble trouble = connect_trouble(port, error);
+
+    vhost_port_set_error(port, (error == ENOENT || error == ECONNREFUSED
+                                ? VHOST_LOG_INFO : VHOST_LOG_WARN),
+                         "cannot connect to %s: %s%s", port->info.path,
+                         strerror(error),
+                         hints[trouble] ? hints[trouble] : "");
+    vhost_port_set_trouble(port, trouble);
 }
 
 static void
@@ -176,10 +199,7 @@ try_connect(struct vhost_port *port)
         return;
     }
     error = errno;
-    vhost_port_set_error(port, (error == ENOENT || error == ECONNREFUSED
-                                ? VHOST_LOG_INFO : VHOST_LOG_WARN),
-                         "cannot connect to %s: %s%s", port->info.path,
-                         strerror(error), connect_hint(port, error));
+    connect_failed(port, error);
     if (fd >= 0) {
         close(fd);
     }
@@ -245,6 +265,7 @@ clear_path(struct vhost_port *port)
         vhost_port_set_error(port, VHOST_LOG_WARN, "cannot listen on %s: "
                              "there is a file that is not a socket",
                              port->info.path);
+        vhost_port_set_trouble(port, VHOST_T_NOT_A_SOCKET);
         return false;
     }
     fd = stream_socket();
@@ -256,6 +277,7 @@ clear_path(struct vhost_port *port)
     if (live) {
         vhost_port_set_error(port, VHOST_LOG_WARN, "cannot listen on %s: "
                              "another process is using it", port->info.path);
+        vhost_port_set_trouble(port, VHOST_T_IN_USE);
         return false;
     }
     vhost_port_log(port, VHOST_LOG_INFO, "removing stale socket %s",
@@ -305,6 +327,8 @@ set_listening(struct vhost_port *port, bool listening)
 {
     pthread_mutex_lock(&port->mutex);
     port->info.listening = listening;
+    port->info.socket_dev = port->file.dev;
+    port->info.socket_ino = port->file.ino;
     pthread_mutex_unlock(&port->mutex);
     vhost_port_changed(port, VHOST_CHANGE_STATUS);
 }
@@ -351,14 +375,31 @@ listen_failed(struct vhost_port *port, const char *what)
         close(port->listen_fd);
         port->listen_fd = -1;
     }
+    vhost_socket_file_remove(&port->file, port->info.path);
     retry_later(port);
+}
+
+void
+vhost_transport_apply_access(struct vhost_port *port)
+{
+    char error[sizeof port->info.access_error] = "";
+    bool news;
+
+    vhost_socket_file_set_access(&port->file, &port->access, error,
+                                 sizeof error);
+    pthread_mutex_lock(&port->mutex);
+    news = strcmp(error, port->info.access_error);
+    strcpy(port->info.access_error, error);
+    pthread_mutex_unlock(&port->mutex);
+    if (news) {
+        vhost_port_changed(port, VHOST_CHANGE_STATUS);
+    }
 }
 
 static void
 try_listen(struct vhost_port *port)
 {
     struct sockaddr_un sun = socket_address(port);
-    struct stat st;
 
     if (is_cut_off(port)) {
         retry_later(port);
@@ -375,9 +416,11 @@ try_listen(struct vhost_port *port)
             listen_failed(port, "bind");
             return;
         }
-        port->bound = !lstat(port->info.path, &st);
-        port->bound_dev = st.st_dev;
-        port->bound_ino = st.st_ino;
+        vhost_socket_file_open(&port->file, port->listen_fd,
+                               port->info.path);
+
+        /* Nobody can connect before it is as it shall be. */
+        vhost_transport_apply_access(port);
         if (listen(port->listen_fd, 4)) {
             listen_failed(port, "listen");
             return;
@@ -399,20 +442,13 @@ try_listen(struct vhost_port *port)
 static void
 stop_listening(struct vhost_port *port)
 {
-    struct stat st;
-
     vhost_source_remove(port->loop, &port->listener);
 
     /* With it go connections that nobody accepted, and what they sent. */
     vhost_dispose(port->disposal, &port->listen_fd, 1);
     port->listen_fd = -1;
 
-    /* Not if somebody has put something else there. */
-    if (port->bound && !lstat(port->info.path, &st)
-        && st.st_dev == port->bound_dev && st.st_ino == port->bound_ino) {
-        unlink(port->info.path);
-    }
-    port->bound = false;
+    vhost_socket_file_remove(&port->file, port->info.path);
     set_listening(port, false);
 }
 

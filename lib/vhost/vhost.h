@@ -195,10 +195,20 @@ struct vhost_offer {
                                  * 'max_queue_pairs'. */
 };
 
+/* Who may connect to a server's socket.  What is not set stays as the umask and
+ * our own user make it. */
+struct vhost_socket_access {
+    bool set_uid, set_gid, set_mode;
+    uid_t uid;
+    gid_t gid;
+    mode_t mode;                /* Permission bits. */
+};
+
 struct vhost_port_config {
     const char *name;           /* For the log.  Copied. */
     enum vhost_role role;
     const char *path;           /* Socket.  Copied.  NULL: none yet. */
+    struct vhost_socket_access access;  /* Of a server's. */
     struct vhost_offer offer;   /* To begin with. */
     unsigned int max_queue_pairs;   /* 1...VHOST_MAX_QUEUE_PAIRS. */
     const struct vhost_port_ops *ops;   /* NULL, or valid as long as the
@@ -242,6 +252,13 @@ int vhost_port_set_path(struct vhost_port *, const char *path, char **errorp);
  *
  * Control threads. */
 int vhost_port_set_offer(struct vhost_port *, const struct vhost_offer *offer);
+
+/* Changes who may connect to a server's socket, at once.  What cannot be
+ * changed is shown in vhost_port_info.access_error.
+ *
+ * Control threads.  Waits for the event thread. */
+void vhost_port_set_access(struct vhost_port *,
+                           const struct vhost_socket_access *access);
 
 /* Sets the number of sender slots (see ring.h), 1...VHOST_MAX_SENDERS.  No
  * thread may be in ring.h with a sender of 'port' meanwhile.
@@ -345,12 +362,29 @@ enum vhost_postcopy_state {
     VHOST_POSTCOPY_RUNNING,     /* Pages may be missing. */
 };
 
+/* What kind of thing vhost_port_info.error tells. */
+enum vhost_trouble {
+    VHOST_T_NONE,
+    VHOST_T_NO_SOCKET,          /* Client: no such file. */
+    VHOST_T_NO_LISTENER,        /* Client: nobody listens on the socket. */
+    VHOST_T_NOT_A_SOCKET,       /* Both: another kind of file is there. */
+    VHOST_T_DENIED,             /* Client: no permission. */
+    VHOST_T_IN_USE,             /* Server: another process listens there. */
+    VHOST_T_NOT_VHOST_USER,     /* The peer said what is no vhost-user. */
+    VHOST_T_OTHER,
+};
+
 struct vhost_port_info {
     enum vhost_role role;
     enum vhost_state state;
     char path[VHOST_PATH_MAX + 1];
     char error[256];            /* Why not connected or ready; "" if fine. */
-    bool listening;             /* The socket's file is this port's own. */
+    enum vhost_trouble trouble; /* The same for programs. */
+    bool listening;             /* The socket's file is this port's own: */
+    dev_t socket_dev;
+    ino_t socket_ino;
+    char access_error[160];     /* Why its owner or mode is not as wanted, ""
+                                 * if it is. */
     uint64_t features;          /* Negotiated; 0 before SET_FEATURES. */
     uint64_t protocol_features; /* Negotiated. */
     struct vhost_offer offer;   /* To the next front end. */
@@ -368,7 +402,8 @@ struct vhost_port_info {
     pid_t peer_pid;             /* 0: none. */
     uint64_t n_connects, n_disconnects;     /* Since creation. */
     uint64_t n_link_changes;    /* To and from VHOST_S_READY. */
-    uint64_t n_messages;        /* Received on all connections. */
+    uint64_t n_messages;        /* Received on all connections, */
+    uint64_t n_messages_before; /* on those before the last one. */
     uint64_t n_protocol_errors; /* Messages that cost a connection. */
     uint64_t n_stops;           /* Handshakes with the polling threads. */
     enum vhost_postcopy_state postcopy;
