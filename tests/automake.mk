@@ -26,9 +26,17 @@ unit_tests = \
 	tests/unit/test-record \
 	tests/unit/test-ring \
 	tests/unit/test-scribble \
+	tests/unit/test-socket-file \
 	tests/unit/test-state \
 	tests/unit/test-stop \
-	tests/unit/test-transport
+	tests/unit/test-transport \
+	tests/unit/test-warnings
+
+# What is decided in lib/netdev without Open vSwitch.
+tests_unit_test_warnings_SOURCES = \
+	tests/unit/test-warnings.c \
+	lib/netdev/nearest.c \
+	lib/netdev/warning-rules.c
 
 # What unit tests share.
 check_LIBRARIES += tests/unit/libunit.a
@@ -73,7 +81,9 @@ TESTSUITE_AT = \
 	tests/top.at \
 	tests/see.at \
 	tests/takeover.at \
+	tests/warnings.at \
 	tests/migration.at \
+	tests/no-dpdk.at \
 	tests/vhost-macros.at
 
 EXTRA_DIST += \

@@ -13,6 +13,8 @@ netdev_sources = \
 	lib/netdev/config.c \
 	lib/netdev/counters.c \
 	lib/netdev/loop.c \
+	lib/netdev/nearest.c \
+	lib/netdev/nearest.h \
 	lib/netdev/netdev-vhost.c \
 	lib/netdev/netdev-vhost.h \
 	lib/netdev/offload.c \
@@ -28,9 +30,15 @@ netdev_sources = \
 	lib/netdev/show-log.c \
 	lib/netdev/show-memory.c \
 	lib/netdev/stats.c \
+	lib/netdev/sock-access.c \
+	lib/netdev/sock-access.h \
 	lib/netdev/status.c \
 	lib/netdev/takeover.c \
-	lib/netdev/unixctl.c
+	lib/netdev/unixctl.c \
+	lib/netdev/warning-rules.c \
+	lib/netdev/warning-rules.h \
+	lib/netdev/warnings.c \
+	lib/netdev/warnings.h
 
 EXTRA_DIST += $(netdev_sources)
 

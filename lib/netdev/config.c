@@ -26,6 +26,7 @@
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/vlog.h"
 #include "smap.h"
+#include "timeval.h"
 #include "userspace-tso.h"
 
 VLOG_DEFINE_THIS_MODULE(netdev_vhost_config);
@@ -150,6 +151,7 @@ create_port(struct netdev_vhost *dev, const char *path, char **errp)
         .name = dev->up.name,
         .role = dev->role,
         .path = path,
+        .access = dev->sock_access.wanted,
         .max_queue_pairs = VHOST_MAX_QUEUE_PAIRS,
         .ops = &netdev_vhost_port_ops,
         .aux = dev,
@@ -263,35 +265,42 @@ netdev_vhost_configure(const struct smap *other_config)
     netdev_vhost_options_configure(other_config);
 }
 
-/* Remembers, and logs once, the options in 'args' that mean nothing here.  A
- * NIC's are no mistake: Open vSwitch's own vhost ports take them, too. */
+/* Remembers the options in 'args' that mean nothing here; of those that are a
+ * mistake warnings.c tells.  A NIC's are none: Open vSwitch's own vhost ports
+ * take them, too. */
 static void
 note_ignored(struct netdev_vhost *dev, const struct smap *args)
     OVS_REQUIRES(dev->mutex)
 {
     const struct smap_node **nodes = smap_sort(args);
-    struct ds s = DS_EMPTY_INITIALIZER;
-    bool mistake = false;
+    struct ds names = DS_EMPTY_INITIALIZER;
+    struct ds mistakes = DS_EMPTY_INITIALIZER;
 
     for (size_t i = 0; i < smap_count(args); i++) {
         const char *key = nodes[i]->key;
+        struct ds hint = DS_EMPTY_INITIALIZER;
 
-        if (strcmp(key, "tx-retries-max") && strcmp(key, "n_rxq")
-            && !netdev_vhost_option_is_known(key)
-            && (dev->role != VHOST_CLIENT
-                || strcmp(key, "vhost-server-path"))) {
-            ds_put_format(&s, "%s%s", s.length ? "," : "", key);
-            mistake |= !netdev_vhost_option_is_of_nics(key);
+        if (!netdev_vhost_option_is_known(key, dev->role, &hint)) {
+            ds_put_format(&names, "%s%s", names.length ? "," : "", key);
+            if (!netdev_vhost_option_is_of_nics(key)) {
+                ds_put_format(&mistakes, "%s%s%s",
+                              mistakes.length ? ", " : "", key,
+                              ds_cstr(&hint));
+            }
         }
+        ds_destroy(&hint);
     }
     free(nodes);
-    if (s.length && !nullable_string_is_equal(dev->ignored, ds_cstr(&s))) {
-        VLOG(mistake ? VLL_WARN : VLL_INFO, "%s: ignored options: %s",
-             dev->up.name, ds_cstr(&s));
+    if (names.length && !mistakes.length
+        && !nullable_string_is_equal(dev->ignored, ds_cstr(&names))) {
+        VLOG_INFO("%s: ignored options: %s", dev->up.name, ds_cstr(&names));
     }
     free(dev->ignored);
-    dev->ignored = s.length ? ds_steal_cstr(&s) : NULL;
-    ds_destroy(&s);
+    free(dev->mistakes);
+    dev->ignored = names.length ? ds_steal_cstr(&names) : NULL;
+    dev->mistakes = mistakes.length ? ds_steal_cstr(&mistakes) : NULL;
+    ds_destroy(&names);
+    ds_destroy(&mistakes);
 }
 
 /* Notes that a setting was not taken because of 'reason', which is taken
@@ -307,17 +316,21 @@ note_config_error(struct netdev_vhost *dev, char *reason)
     dev->config_error = reason;
 }
 
-static void
+/* Each of these returns NULL, or a sentence for note_config_error(). */
+
+static char *
 set_retries(struct netdev_vhost *dev, const struct smap *args)
     OVS_REQUIRES(dev->mutex)
 {
     const char *s = smap_get(args, "tx-retries-max");
     int n = VHOST_TX_RETRIES_DEFAULT;
+    char *reason = NULL;
     unsigned int old;
 
     if (s && (!str_to_int(s, 10, &n) || n < 0 || n > TX_RETRIES_LIMIT)) {
-        VLOG_WARN("%s: tx-retries-max is %d instead of %s: it may be 0 to %d",
-                  dev->up.name, VHOST_TX_RETRIES_DEFAULT, s, TX_RETRIES_LIMIT);
+        reason = xasprintf("tx-retries-max is %d instead of %s: it may be 0 "
+                           "to %d", VHOST_TX_RETRIES_DEFAULT, s,
+                           TX_RETRIES_LIMIT);
         n = VHOST_TX_RETRIES_DEFAULT;
     }
     atomic_read_relaxed(&dev->tx_retries_max, &old);
@@ -325,26 +338,44 @@ set_retries(struct netdev_vhost *dev, const struct smap *args)
         atomic_store_relaxed(&dev->tx_retries_max, n);
         VLOG_INFO("%s: transmit retries limited to %d", dev->up.name, n);
     }
+    return reason;
 }
 
 /* Takes over the number of queues that are kept ready before any guest asks
  * for them.  More than there are needs one reconfiguration, now. */
-static void
+static char *
 set_n_rxq(struct netdev_vhost *dev, const struct smap *args)
     OVS_REQUIRES(dev->mutex)
 {
     const char *s = smap_get(args, "n_rxq");
+    char *reason = NULL;
     int n = 1;
 
     if (s && (!str_to_int(s, 10, &n) || n < 1 || n > VHOST_MAX_QUEUE_PAIRS)) {
-        VLOG_WARN("%s: n_rxq is 1 instead of %s: it may be 1 to %d",
-                  dev->up.name, s, VHOST_MAX_QUEUE_PAIRS);
+        reason = xasprintf("n_rxq is 1 instead of %s: it may be 1 to %d", s,
+                           VHOST_MAX_QUEUE_PAIRS);
         n = 1;
     }
     dev->foreseen_pairs = n;
     if (dev->reconfigured && n > dev->up.n_rxq) {
         netdev_request_reconfigure(&dev->up);
     }
+    return reason;
+}
+
+/* Takes over who may connect to a server's socket, at once. */
+static char *
+set_access(struct netdev_vhost *dev, const struct smap *args)
+    OVS_REQUIRES(dev->mutex)
+{
+    struct ds errors = DS_EMPTY_INITIALIZER;
+
+    if (dev->role == VHOST_SERVER
+        && sock_access_parse(&dev->sock_access, args, &errors)
+        && dev->port) {
+        vhost_port_set_access(dev->port, &dev->sock_access.wanted);
+    }
+    return errors.length ? ds_steal_cstr(&errors) : NULL;
 }
 
 /* Takes over 'path' (NULL: none) for a port that exists.  Returns NULL, or a
@@ -428,18 +459,22 @@ netdev_vhost_set_config(struct netdev *netdev, const struct smap *args,
 
     ovs_mutex_lock(&dev->mutex);
     bad_options = netdev_vhost_options_parse(args, dev->role, &dev->options);
+    bad_options = join_reasons(bad_options, set_access(dev, args));
     change_offer(dev);
     if (!dev->port) {
         error = netdev_vhost_create_port(dev, path, errp);
     } else if (dev->role == VHOST_CLIENT) {
         reason = change_path(dev, path);
     }
-    note_config_error(dev, join_reasons(reason, bad_options));
-    if (!error) {
-        set_retries(dev, args);
-        set_n_rxq(dev, args);
-        note_ignored(dev, args);
-    } else {
+    reason = join_reasons(reason, bad_options);
+    reason = join_reasons(reason, set_retries(dev, args));
+    reason = join_reasons(reason, set_n_rxq(dev, args));
+    note_config_error(dev, reason);
+    note_ignored(dev, args);
+    if (netdev_vhost_warnings_run(dev, time_msec())) {
+        netdev_change_seq_changed(netdev);
+    }
+    if (error) {
         /* The bridge warns of it, without the reason. */
         VLOG_INFO("%s: %s", netdev->name,
                   *errp ? *errp : ovs_strerror(error));

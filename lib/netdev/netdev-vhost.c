@@ -194,6 +194,9 @@ netdev_vhost_destruct(struct netdev *netdev)
     free(dev->unlink);
     free(dev->config_error);
     free(dev->ignored);
+    free(dev->mistakes);
+    sock_access_destroy(&dev->sock_access);
+    netdev_vhost_warnings_destroy(&dev->warnings);
     json_destroy(dev->baseline);
     ovs_mutex_destroy(&dev->counters_mutex);
     ovs_mutex_destroy(&dev->mutex);
@@ -426,8 +429,8 @@ static void
 pass_on_rarp(struct netdev_vhost *dev)
     OVS_REQUIRES(dev->mutex)
 {
-    if (dev->announcer && dev->rarp) {
-        atomic_store(&dev->announcer->rarp, dev->rarp);
+    if (dev->rxqs[0] && dev->rarp) {
+        atomic_store(&dev->rxqs[0]->requests, dev->rarp);
         dev->rarp = 0;
     }
 }
@@ -447,7 +450,7 @@ netdev_vhost_changed(struct netdev_vhost *dev, unsigned int what)
     schedule_request(dev, &info, time_msec());
     update_unlink(dev, &info);
     if (what & VHOST_CHANGE_RARP && vhost_port_take_rarp(dev->port, mac.ea)) {
-        dev->rarp = RARP_PENDING | eth_addr_to_uint64(mac);
+        dev->rarp = RXQ_ANNOUNCE | eth_addr_to_uint64(mac);
         pass_on_rarp(dev);
     }
 
@@ -458,6 +461,18 @@ netdev_vhost_changed(struct netdev_vhost *dev, unsigned int what)
     if (what & ~VHOST_CHANGE_RARP) {
         netdev_change_seq_changed(&dev->up);
         dev->repeat_due = time_msec() + REPEAT_DELAY;
+    }
+}
+
+/* DPDK may have been initialised after the port was made.  From then on its
+ * packets shall be such as a NIC sends without a copy. */
+static void
+request_dpdk_packets(struct netdev_vhost *dev)
+    OVS_REQUIRES(dev->mutex)
+{
+    if (dev->pool && dev->pool->heap && dpdk_available()
+        && !dev->pool_error) {
+        netdev_request_reconfigure(&dev->up);
     }
 }
 
@@ -477,11 +492,17 @@ device_run(struct netdev_vhost *dev, long long int now)
         dev->last_request = now;
         netdev_request_reconfigure(&dev->up);
     }
+    if (now >= dev->warnings.due) {
+        if (netdev_vhost_warnings_run(dev, now)) {
+            dev->repeat_due = now;
+        }
+        request_dpdk_packets(dev);
+    }
     if (now >= dev->repeat_due) {
         dev->repeat_due = LLONG_MAX;
         netdev_change_seq_changed(&dev->up);
     }
-    now = MIN(dev->request_due, dev->repeat_due);
+    now = MIN(MIN(dev->request_due, dev->repeat_due), dev->warnings.due);
     ovs_mutex_unlock(&dev->mutex);
     return now;
 }
@@ -663,16 +684,15 @@ netdev_vhost_rxq_construct(struct netdev_rxq *rxq_)
     rxq->dev = dev;
     rxq->ring = vhost_port_rxq(dev->port, rxq_->queue_id);
     rxq->counters = dev->rx[rxq_->queue_id];
-    atomic_init(&rxq->rarp, 0);
+    atomic_init(&rxq->requests, 0);
+    atomic_init(&rxq->node, -1);
     if (!rxq->ring) {
         return ENOMEM;
     }
-    if (!rxq_->queue_id) {
-        ovs_mutex_lock(&dev->mutex);
-        dev->announcer = rxq;
-        pass_on_rarp(dev);
-        ovs_mutex_unlock(&dev->mutex);
-    }
+    ovs_mutex_lock(&dev->mutex);
+    dev->rxqs[rxq_->queue_id] = rxq;
+    pass_on_rarp(dev);
+    ovs_mutex_unlock(&dev->mutex);
     return 0;
 }
 
@@ -683,8 +703,8 @@ netdev_vhost_rxq_destruct(struct netdev_rxq *rxq_)
     struct netdev_vhost *dev = rxq->dev;
 
     ovs_mutex_lock(&dev->mutex);
-    if (dev->announcer == rxq) {
-        dev->announcer = NULL;
+    if (dev->rxqs[rxq_->queue_id] == rxq) {
+        dev->rxqs[rxq_->queue_id] = NULL;
     }
     ovs_mutex_unlock(&dev->mutex);
 }

@@ -18,10 +18,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nearest.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/util.h"
 #include "openvswitch/vlog.h"
 #include "smap.h"
+#include "sset.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(netdev_vhost_options);
@@ -35,9 +37,33 @@ VLOG_DEFINE_THIS_MODULE(netdev_vhost_options);
 static bool default_iommu;
 static bool default_postcopy;
 
-static const char *const known[] = {
-    "vhost-extras", "vhost-features-off", "vhost-iommu-support",
-    "vhost-max-queue-pairs", "vhost-packed", "vhost-postcopy-support",
+/* All options of ports, those of config.c and others too. */
+static const struct {
+    const char *name;
+    bool client, server;        /* Ports that have it. */
+} known[] = {
+    { "n_rxq", true, true },
+    { "tx-retries-max", true, true },
+    { "vhost-extras", true, true },
+    { "vhost-features-off", true, true },
+    { "vhost-iommu-support", true, true },
+    { "vhost-max-queue-pairs", true, true },
+    { "vhost-packed", true, true },
+    { "vhost-postcopy-support", true, true },
+    { "vhost-server-path", true, false },
+    { "vhost-sock-mode", false, true },
+    { "vhost-sock-owner", false, true },
+};
+
+/* Keys of other_config. */
+static const char *const other_keys[] = {
+    "vhost-iommu-support", "vhost-notify-offload", "vhost-postcopy-support",
+    "vhost-sock-dir", "vhost-user-takeover",
+};
+
+/* Options of other versions and ports that are spelt as they should be. */
+static const char *const foreign[] = {
+    "dq-zero-copy", "n_txq",
 };
 
 /* Of ports of type "dpdk".  Programs set some of them on every port that has
@@ -60,11 +86,35 @@ static const struct {
     { "tso", VHOST_EXTRA_TSO },
 };
 
+/* Logs, each once, the keys in 'other_config' that begin like ours and are
+ * not. */
+static void
+check_other_config(const struct smap *other_config)
+{
+    static struct sset told = SSET_INITIALIZER(&told);
+    struct smap_node *node;
+
+    SMAP_FOR_EACH (node, other_config) {
+        struct nearest best = { NULL, INT_MAX };
+
+        for (size_t i = 0; i < ARRAY_SIZE(other_keys); i++) {
+            nearest_consider(&best, node->key, other_keys[i]);
+        }
+        if (best.distance && (best.name || !strncmp(node->key, "vhost-", 6))
+            && sset_add(&told, node->key)) {
+            VLOG_WARN("other_config:%s is not known here%s%s%s", node->key,
+                      best.name ? " (did you mean " : "",
+                      best.name ? best.name : "", best.name ? "?)" : "");
+        }
+    }
+}
+
 void
 netdev_vhost_options_configure(const struct smap *other_config)
 {
     static bool done;
 
+    check_other_config(other_config);
     if (done) {
         return;
     }
@@ -80,11 +130,11 @@ netdev_vhost_options_configure(const struct smap *other_config)
     }
 }
 
-bool
-netdev_vhost_option_is_known(const char *key)
+static bool
+is_one_of(const char *key, const char *const names[], size_t n)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-        if (!strcmp(key, known[i])) {
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(key, names[i])) {
             return true;
         }
     }
@@ -94,17 +144,35 @@ netdev_vhost_option_is_known(const char *key)
 bool
 netdev_vhost_option_is_of_nics(const char *key)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(of_nics); i++) {
-        if (!strcmp(key, of_nics[i])) {
-            return true;
+    return is_one_of(key, of_nics, ARRAY_SIZE(of_nics));
+}
+
+bool
+netdev_vhost_option_is_known(const char *key, enum vhost_role role,
+                             struct ds *hints)
+{
+    struct nearest best = { NULL, INT_MAX };
+
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        if (role == VHOST_CLIENT ? known[i].client : known[i].server) {
+            nearest_consider(&best, key, known[i].name);
+        } else if (!strcmp(key, known[i].name) && hints) {
+            ds_put_format(hints, " (it is for type vhostuser%s)",
+                          role == VHOST_CLIENT ? "" : "client");
         }
+    }
+    if (best.name && !strcmp(key, best.name)) {
+        return true;
+    }
+    if (best.name && hints
+        && !is_one_of(key, foreign, ARRAY_SIZE(foreign))) {
+        ds_put_format(hints, " (did you mean %s?)", best.name);
     }
     return false;
 }
 
-/* Begins another sentence in 's'. */
-static void OVS_PRINTF_FORMAT(2, 3)
-complain(struct ds *s, const char *format, ...)
+void
+options_complain(struct ds *s, const char *format, ...)
 {
     va_list args;
 
@@ -112,6 +180,15 @@ complain(struct ds *s, const char *format, ...)
     ds_put_cstr(s, s->length ? "; " : "");
     ds_put_format_valist(s, format, args);
     va_end(args);
+}
+
+/* Adds what may have been meant to the sentence at the end of 's'. */
+static void
+guess(struct ds *s, const struct nearest *best)
+{
+    if (best->name) {
+        ds_put_format(s, " (did you mean %s?)", best->name);
+    }
 }
 
 static bool
@@ -123,8 +200,8 @@ parse_bool(const struct smap *args, const char *key, bool def,
     if (!s || !strcasecmp(s, "true") || !strcasecmp(s, "false")) {
         return s ? !strcasecmp(s, "true") : def;
     }
-    complain(errors, "%s \"%s\" is neither true nor false: using %s", key, s,
-             def ? "true" : "false");
+    options_complain(errors, "%s \"%s\" is neither true nor false: using %s",
+                     key, s, def ? "true" : "false");
     return def;
 }
 
@@ -136,8 +213,9 @@ parse_queue_pairs(const struct smap *args, struct ds *errors)
 
     if (s && (!str_to_int(s, 10, &n) || n < 1 || n > VHOST_MAX_QUEUE_PAIRS)) {
         n = VHOST_MAX_QUEUE_PAIRS;
-        complain(errors, "vhost-max-queue-pairs \"%s\" is no number from 1 to "
-                 "%d: using %d", s, VHOST_MAX_QUEUE_PAIRS, n);
+        options_complain(errors, "vhost-max-queue-pairs \"%s\" is no number "
+                         "from 1 to %d: using %d", s, VHOST_MAX_QUEUE_PAIRS,
+                         n);
     }
     return n;
 }
@@ -212,8 +290,16 @@ parse_features_off(const struct smap *args, struct ds *errors)
         uint64_t feature = *name ? find_feature(name) : 0;
 
         if (*name && !feature) {
-            complain(errors, "vhost-features-off: there is no feature \"%s\"",
-                     name);
+            struct nearest best = { NULL, INT_MAX };
+
+            for (unsigned int i = 0; i < 64; i++) {
+                if (vhost_feature_name(i)) {
+                    nearest_consider(&best, name, vhost_feature_name(i));
+                }
+            }
+            options_complain(errors, "vhost-features-off: there is no feature "
+                             "\"%s\"", name);
+            guess(errors, &best);
         }
         off |= feature;
     }
@@ -239,7 +325,13 @@ parse_extras(const struct smap *args, struct ds *errors)
             }
         }
         if (!found) {
-            complain(errors, "vhost-extras: there is no \"%s\"", name);
+            struct nearest best = { NULL, INT_MAX };
+
+            for (size_t i = 0; i < ARRAY_SIZE(extras); i++) {
+                nearest_consider(&best, name, extras[i].name);
+            }
+            options_complain(errors, "vhost-extras: there is no \"%s\"", name);
+            guess(errors, &best);
         }
     }
     free(copy);

@@ -13,8 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "openvswitch/compiler.h"
 #include "vhost/vhost.h"
 
+struct ds;
 struct smap;
 
 /* What a port may offer beyond what the stock ports do: bits of
@@ -49,8 +51,14 @@ void netdev_vhost_options_configure(const struct smap *other_config);
 char *netdev_vhost_options_parse(const struct smap *args, enum vhost_role,
                                  struct vhost_options *options);
 
-/* True if 'key' is one of the options above. */
-bool netdev_vhost_option_is_known(const char *key);
+/* Adds another sentence to 'errors'. */
+void options_complain(struct ds *errors, const char *format, ...)
+    OVS_PRINTF_FORMAT(2, 3);
+
+/* Returns true if 'key' is an option of ports of 'role'.  If not, adds to
+ * 'hints' (may be NULL) what may have been meant, in parentheses. */
+bool netdev_vhost_option_is_known(const char *key, enum vhost_role role,
+                                  struct ds *hints);
 
 /* True if 'key' is an option of DPDK's NICs, which means nothing here. */
 bool netdev_vhost_option_is_of_nics(const char *key);

@@ -38,6 +38,8 @@
 
 #include "options.h"
 #include "packet-pool.h"
+#include "sock-access.h"
+#include "warnings.h"
 #include "vhost/ring.h"
 #include "vhost/vhost.h"
 
@@ -213,7 +215,10 @@ struct netdev_vhost {
     const char *pool_error;     /* Memory for packets that is wanting, or
                                  * NULL. */
     char *config_error;         /* A setting that was not taken, or NULL. */
-    char *ignored;              /* Options that mean nothing here, or NULL. */
+    char *ignored;              /* Options that mean nothing here, or NULL; */
+    char *mistakes;             /* those that should not, in words. */
+    struct sock_access sock_access;
+    struct warnings warnings;
     struct ovs_mutex counters_mutex;    /* For who adds up the counters:
                                          * 'slots' and their 'pairs', 'rx'
                                          * (with 'mutex', to change them) and
@@ -225,8 +230,9 @@ struct netdev_vhost {
     struct rx_counters *rx[VHOST_MAX_QUEUE_PAIRS];  /* NULL: never used. */
     struct json *baseline;      /* Of "vhost/stats"; NULL: never reset. */
     long long int reset_at;     /* When it was taken, as from time_msec(). */
-    struct netdev_rxq_vhost *announcer; /* Rx queue 0, NULL: there is none. */
-    uint64_t rarp;              /* Waits for it, see there. */
+    struct netdev_rxq_vhost *rxqs[VHOST_MAX_QUEUE_PAIRS];   /* NULL: there is
+                                                             * none. */
+    uint64_t rarp;              /* Waits for the first of them, see there. */
 
     /* When to ask for a reconfiguration, in ms as from time_msec(). */
     unsigned int seen_pairs;    /* At the last change. */
@@ -240,7 +246,11 @@ struct netdev_vhost {
 /* How often a burst is tried again by default. */
 #define VHOST_TX_RETRIES_DEFAULT 8
 
-#define RARP_PENDING (UINT64_C(1) << 63)
+/* What a thread that polls a queue is asked for, besides packets: to announce
+ * the guest with the MAC address in the lower bits; to store its NUMA node in
+ * 'node'. */
+#define RXQ_ANNOUNCE (UINT64_C(1) << 63)
+#define RXQ_TELL_NODE (UINT64_C(1) << 62)
 
 /* All that an idle queue's poll looks at is in here, and behind 'ring'. */
 struct netdev_rxq_vhost {
@@ -248,8 +258,8 @@ struct netdev_rxq_vhost {
     struct netdev_vhost *dev;
     struct vhost_rxq *ring;
     struct rx_counters *counters;
-    atomic_uint64_t rarp;       /* RARP_PENDING and the MAC of a guest that
-                                 * wants to be announced, or 0. */
+    atomic_uint64_t requests;   /* RXQ_*, or 0. */
+    atomic_int node;            /* -1: not known. */
 };
 
 static inline struct netdev_vhost *

@@ -288,21 +288,29 @@ rarp_packet(struct packet_pool *pool, const struct eth_addr mac)
     return p;
 }
 
-/* Adds the announcement that the front end asked for to the 'count' packets in
- * 'pkts' and returns their new number. */
+/* Does what 'requests' ask for (RXQ_*): an announcement is added to the 'count'
+ * packets in 'pkts', if there is room.  Returns their new number. */
 static unsigned int
-rx_rarp(struct netdev_rxq_vhost *rxq, uint64_t rarp, struct dp_packet *pkts[],
-        unsigned int count)
+rx_requests(struct netdev_rxq_vhost *rxq, uint64_t requests,
+            struct dp_packet *pkts[], unsigned int count)
 {
     struct netdev_vhost *dev = rxq->dev;
     struct eth_addr mac;
     struct dp_packet *p;
+    uint64_t old;
+
+    if (requests & RXQ_TELL_NODE) {
+        atomic_store_relaxed(&rxq->node, netdev_vhost_own_node());
+        atomic_and_relaxed(&rxq->requests, ~RXQ_TELL_NODE, &old);
+        requests &= ~RXQ_TELL_NODE;
+    }
 
     /* A guest that moved again meanwhile has its turn next time. */
-    if (!atomic_compare_exchange_strong(&rxq->rarp, &rarp, 0)) {
+    if (!requests || count == NETDEV_MAX_BURST
+        || !atomic_compare_exchange_strong(&rxq->requests, &requests, 0)) {
         return count;
     }
-    eth_addr_from_uint64(rarp & ~RARP_PENDING, &mac);
+    eth_addr_from_uint64(requests & ~RXQ_ANNOUNCE, &mac);
     p = rarp_packet(dev->pool, mac);
     if (p) {
         pkt_counters_add(&rxq->counters->pkts, dp_packet_data(p), MIN_FRAME,
@@ -323,15 +331,15 @@ netdev_vhost_rxq_recv(struct netdev_rxq *rxq_, struct dp_packet_batch *batch,
     struct vhost_burst b;
     unsigned int count = 0;
     unsigned int n;
-    uint64_t rarp;
+    uint64_t requests;
 
     n = vhost_rxq_peek_simple(rxq->ring, &b, NETDEV_MAX_BURST);
     if (n) {
         count = rx_burst(rxq, &b, n, batch->packets);
     }
-    atomic_read_relaxed(&rxq->rarp, &rarp);
-    if (OVS_UNLIKELY(rarp) && count < NETDEV_MAX_BURST) {
-        count = rx_rarp(rxq, rarp, batch->packets, count);
+    atomic_read_relaxed(&rxq->requests, &requests);
+    if (OVS_UNLIKELY(requests)) {
+        count = rx_requests(rxq, requests, batch->packets, count);
     }
     if (qfill) {
         *qfill = n == NETDEV_MAX_BURST ? vhost_rxq_backlog(rxq->ring) : 0;

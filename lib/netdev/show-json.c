@@ -217,6 +217,8 @@ netdev_vhost_to_json(const struct netdev_vhost *dev)
     json_object_put_string(json, "name", dev->up.name);
     json_object_put_string(json, "type", netdev_get_type(&dev->up));
     json_object_put(json, "status", status_to_json(dev));
+    json_object_put(json, "warnings",
+                    netdev_vhost_warnings_to_json(&dev->warnings));
     json_object_put_string(json, "admin_state",
                            dev->flags & NETDEV_UP ? "up" : "down");
     json_object_put(json, "counters", netdev_vhost_counters(dev));

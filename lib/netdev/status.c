@@ -77,6 +77,9 @@ add_status(const struct netdev_vhost *dev, const struct vhost_port_info *info,
         smap_add(args, "options_pending", "true");
     }
     add_postcopy(info, args);
+    if (dev->pool) {
+        smap_add(args, "packets", dev->pool->heap ? "heap" : "dpdk");
+    }
     if (dev->pool_error) {
         smap_add(args, "pool_error", dev->pool_error);
     }
@@ -120,6 +123,7 @@ netdev_vhost_add_status(const struct netdev_vhost *dev, struct smap *args)
     if (dev->ignored) {
         smap_add(args, "ignored_options", dev->ignored);
     }
+    netdev_vhost_warnings_to_status(&dev->warnings, args);
     if (dev->port) {
         vhost_port_get_info(dev->port, &info);
         add_status(dev, &info, args);

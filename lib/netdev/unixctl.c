@@ -61,9 +61,7 @@ show_connection(struct ds *ds, const struct netdev_vhost *dev,
     if (dev->config_error) {
         ds_put_format(ds, "    configuration: %s\n", dev->config_error);
     }
-    if (dev->ignored) {
-        ds_put_format(ds, "    ignored options: %s\n", dev->ignored);
-    }
+    netdev_vhost_warnings_format(&dev->warnings, ds);
     if (info->peer_pid) {
         ds_put_format(ds, "    front end: process %ld\n",
                       (long int) info->peer_pid);
