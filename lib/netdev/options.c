@@ -100,7 +100,8 @@ check_other_config(const struct smap *other_config)
         for (size_t i = 0; i < ARRAY_SIZE(other_keys); i++) {
             nearest_consider(&best, node->key, other_keys[i]);
         }
-        if (best.distance && (best.name || !strncmp(node->key, "vhost-", 6))
+        if ((best.name ? strcmp(best.name, node->key)
+             : !strncmp(node->key, "vhost-", 6))
             && sset_add(&told, node->key)) {
             VLOG_WARN("other_config:%s is not known here%s%s%s", node->key,
                       best.name ? " (did you mean " : "",
