@@ -36,13 +36,18 @@ struct frame {
     const struct virtio_net_hdr_mrg_rxbuf *hdr;
 };
 
-/* What a port does.  Workers call all but 'start' with the port locked. */
+/* What a port does.  Workers call, with the port locked, what is not said to
+ * be others'. */
 struct mode_ops {
     /* Opens files and devices; NULL: nothing to do.  Main thread. */
     void (*start)(struct port *);
 
     /* Negotiated features are known.  May be NULL. */
     void (*negotiated)(struct port *);
+
+    /* The port has come up, or gone.  May be NULL.  Session thread, without
+     * the lock. */
+    void (*connected)(struct port *, bool);
 
     /* A frame arrived at 'q'.  NULL: frames are not looked at. */
     void (*receive)(struct port *, struct queue *, const struct frame *,

@@ -206,6 +206,14 @@ set_live(struct port *p, bool live)
 }
 
 static void
+say_connected(struct port *p, bool connected)
+{
+    if (p->mode && p->mode->connected) {
+        p->mode->connected(p, connected);
+    }
+}
+
+static void
 say_features(const struct port *p)
 {
     char names[512];
@@ -378,11 +386,13 @@ run_session(struct port *p)
     p->n_connects++;
     p->hung_up = false;
     set_live(p, true);
+    say_connected(p, true);
     p->was_live = true;
     worker_wake(p->worker);
 
     await_end(p);
     set_live(p, false);
+    say_connected(p, false);
     if (stop_wanted(p, 0)) {
         session_stop_listening(p);
         attempt(tear_down, p);
