@@ -169,7 +169,7 @@ ring_begin(struct vhost_ring *ring, struct vhost_vring *vr)
     atomic_store_explicit(&st->backlog, 0, memory_order_relaxed);
     atomic_store_explicit(&st->broken, false, memory_order_relaxed);
     atomic_store_explicit(&st->reported, false, memory_order_relaxed);
-    st->avail_seen = st->notify_from = pos;
+    st->avail_seen = st->notify_from = st->looked = pos;
     vhost_call_forget_slow(&ring->call);
     ring->fresh = false;
     ring->call_anew = true;

@@ -414,8 +414,9 @@ look_at_rings(struct vhost_port *port, bool all)
         unsigned int idx = (first + i) % port->info.n_vrings;
         struct vhost_ring *ring = port->rings[idx];
         bool waits = ring && atomic_exchange(&ring->st.wants_lookups, false);
+        bool look = ring && atomic_exchange(&ring->st.wants_look, false);
 
-        if (!ring || !ring->vr || !(all || waits)) {
+        if (!ring || !ring->vr || !(all || waits || look)) {
             continue;
         }
         if (waits) {

@@ -11,6 +11,10 @@
  * that the guest has got back and unmapped meanwhile, which the vIOMMU would
  * report to the guest as an error of the device.  So for each buffer it looks,
  * after it has read its descriptors, whether it is still ours.
+ *
+ * It looks for a while after each message.  When it has come to rest, a polling
+ * thread that sends to the guest sees what is new in the ring, and wakes it up
+ * if that is not known.
  */
 
 #include "iommu.h"
@@ -278,4 +282,113 @@ vhost_iommu_look_ahead(struct vhost_port *port, struct vhost_vring *vr,
         ahead_split(&a);
     }
     vhost_guard_end();
+}
+
+/* On polling threads. */
+
+/* Buffers looked at in a burst: more than it can use, so that this gets ahead
+ * of it. */
+#define MAX_BEYOND (2 * VHOST_BURST)
+
+/* Whether the descriptor of 'len' bytes at 'iova' may be written to, as far as
+ * its ends tell.  '*block' is the one that was found last. */
+static bool
+beyond_known(const struct vhost_vring *vr, struct vhost_iotlb_block *block,
+             uint64_t iova, uint32_t len)
+{
+    uint64_t ends[2] = { iova, iova + (len ? len - 1 : 0) };
+
+    for (unsigned int i = 0; i < 2; i++) {
+        if (ends[i] - block->iova >= block->size
+            && vhost_iotlb_find(vr->iotlb, ends[i], VHOST_IOTLB_WO, block)
+               == VHOST_IOTLB_MISS) {
+            block->size = 0;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Looks at new entries of the avail ring, each of which is one descriptor with
+ * the usual drivers.  Returns false if one is not known. */
+static bool
+beyond_split(const struct vhost_vring *vr, struct vhost_iotlb_block *block)
+{
+    struct vring_state *st = vr->st;
+    uint16_t first = ring_position(vr);
+    uint16_t n = __atomic_load_n(&vr->avail->idx, __ATOMIC_ACQUIRE) - first;
+    uint16_t k = st->looked - first;
+    bool known = true;
+
+    if (n > vr->size) {
+        return true;            /* Whoever takes from the ring will say so. */
+    }
+    k = k > n ? 0 : k;
+    for (unsigned int i = 0; i < MAX_BEYOND && k < n && known; i++, k++) {
+        uint16_t pos = (first + k) & vr->mask;
+        uint16_t head = guest_load16(&vr->avail->ring[pos]);
+
+        if (head < vr->size) {
+            const uint64_t *words = (const uint64_t *) &vr->desc[head];
+            union desc u;
+
+            u.words[0] = __atomic_load_n(&words[0], __ATOMIC_RELAXED);
+            u.words[1] = __atomic_load_n(&words[1], __ATOMIC_RELAXED);
+            known = beyond_known(vr, block, u.split.addr, u.split.len);
+        }
+    }
+
+    /* The event thread looks at all there is now. */
+    st->looked = first + (known ? k : n);
+    return known;
+}
+
+/* The same for new descriptors of a packed ring. */
+static bool
+beyond_packed(const struct vhost_vring *vr, struct vhost_iotlb_block *block)
+{
+    struct vring_state *st = vr->st;
+    uint16_t first = ring_position(vr);
+    uint32_t done = (packed_number(vr, st->looked) + 2 * vr->size
+                     - packed_number(vr, first)) % (2 * vr->size);
+    uint16_t pos = st->looked;
+    bool known = true;
+
+    if (done > vr->size || (pos & ~VRING_PACKED_WRAP) >= vr->size) {
+        done = 0;               /* It is behind, or of another ring. */
+        pos = first;
+    }
+    for (unsigned int i = 0; i < MAX_BEYOND && done < vr->size && known;
+         i++, done++) {
+        const uint64_t *words = (const uint64_t *)
+            &vr->pdesc[pos & ~VRING_PACKED_WRAP];
+        uint16_t avail = (pos & VRING_PACKED_WRAP ? VRING_PACKED_AVAIL
+                          : VRING_PACKED_USED);
+        union desc u;
+
+        u.words[1] = __atomic_load_n(&words[1], __ATOMIC_ACQUIRE);
+        u.words[0] = __atomic_load_n(&words[0], __ATOMIC_RELAXED);
+        if ((u.packed.flags & (VRING_PACKED_AVAIL | VRING_PACKED_USED))
+            != avail) {
+            break;
+        }
+        known = beyond_known(vr, block, u.packed.addr, u.packed.len);
+        pos = vring_packed_advance(vr, pos, 1);
+    }
+    st->looked = pos;
+    return known;
+}
+
+void
+vring_look_beyond(const struct vhost_vring *vr)
+{
+    struct vring_state *st = vr->st;
+    struct vhost_iotlb_block block = {
+        .iova = st->block.guest_addr, .size = st->block.size,
+    };
+
+    if (!(vr->packed ? beyond_packed(vr, &block) : beyond_split(vr, &block))
+        && !atomic_exchange(&st->wants_look, true)) {
+        vhost_port_wake(vr->port);
+    }
 }

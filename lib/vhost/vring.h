@@ -87,6 +87,9 @@ struct vring_state {
     uint32_t waits_round;       /* Round in which 'waits_for' was said. */
     _Atomic uint64_t waits_for; /* Page, with the rights that are needed. */
     _Atomic bool wants_lookups; /* Said, and not seen by the event thread. */
+    _Atomic bool wants_look;    /* The same without 'waits_for'. */
+    uint16_t looked;            /* Position before which vring_look_beyond()
+                                 * has been. */
 
     /* Set once by the thread that finds the guest's error; the event thread
      * picks it up. */

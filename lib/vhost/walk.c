@@ -65,6 +65,9 @@ vring_rare_hit(const struct vhost_vring *vr)
             st->generation = generation;
             st->block.size = 0;
         }
+        if (!(vr->idx & 1)) {
+            vring_look_beyond(vr);
+        }
         if (!vr->log && !vr->postcopy) {
             return st->block;
         }

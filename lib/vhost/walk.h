@@ -113,6 +113,11 @@ void vring_write_headers(struct vhost_vring *, struct vhost_burst *b);
 /* The same for rings that are not 'simple'. */
 struct walk_hit vring_rare_hit(const struct vhost_vring *);
 
+/* lookahead.c: behind a vIOMMU, looks at what the guest has made available
+ * since the last time in a ring to which packets are sent: they cannot wait
+ * there for a translation. */
+void vring_look_beyond(const struct vhost_vring *);
+
 /* What was hit last: a memory region, or behind a vIOMMU a block.  Where each
  * burst starts, before anything is translated. */
 static inline struct walk_hit

@@ -143,6 +143,38 @@ test_ahead(void)
     rig_close(&rig);
 }
 
+/* Long after the last message the guest makes new buffers available, as one
+ * does that maps its memory once and begins to use more of it.  They are asked
+ * for as soon as anything is sent, and not when it is their turn. */
+static void
+test_beyond(void)
+{
+    uint64_t n;
+
+    open_iommu(true);
+    SERVE_UNTIL(is_ready());
+    rig_post(&rig, 0, 50, 2048);
+    CHECK_GT(fe_iommu_serve(&rig.iommu, 2000), 0);
+    fe_alloc(&rig.fe, 0, 1 << 20, PAGE);
+    rig_post(&rig, 0, 150, 2048);
+    n = rig.iommu.n_misses;
+    CHECK_EQ(fe_iommu_serve(&rig.iommu, 500), 0);   /* Nobody looks. */
+    for (unsigned int i = 0; i < 200; i++) {
+        test_part("packet %u", i);
+        CHECK(rig_switch_send(&rig, 0, 1500, i, NULL));
+        CHECK_EQ(guest_takes(), 1500);
+        CHECK_PATTERN(frame, 1500, i);
+        if (i < 40) {
+            fe_iommu_serve(&rig.iommu, i ? 1 : 100);
+        } else {
+            CHECK_EQ(fe_iommu_serve(&rig.iommu, 0), 0);
+        }
+    }
+    CHECK_GT(rig.iommu.n_misses, n);
+    CHECK_EQ(rig_counter(&rig, 0, VHOST_C_IOTLB_MISSES), 0);
+    rig_close(&rig);
+}
+
 /* Tables behind a vIOMMU: first the table is asked for, then its buffers. */
 static void
 test_indirect(void)
@@ -749,6 +781,7 @@ test_churn(void)
 static const struct test_case cases[] = {
     { "misses", test_misses, 0 },
     { "ahead", test_ahead, 0 },
+    { "beyond", test_beyond, 0 },
     { "indirect", test_indirect, 0 },
     { "remap", test_remap, 0 },
     { "stale", test_stale, 60 },
