@@ -102,7 +102,7 @@ bool test_strcasestr(const char *s, const char *part);
             test_sleep_us(200);                                         \
         }                                                               \
     } while (0)
-#define WAIT_FOR(COND) WAIT_FOR_MS(COND, 5000)
+#define WAIT_FOR(COND) WAIT_FOR_MS(COND, test_slow ? 20000 : 5000)
 
 /* Monotonic clock in microseconds. */
 long long int test_now_us(void);

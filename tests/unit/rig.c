@@ -13,6 +13,7 @@
 
 #define GUEST_BASE UINT64_C(0x100000)
 #define USER_BASE UINT64_C(0x7f5500000000)
+#define CONNECT_MS (test_slow ? 20000 : 5000)
 
 struct vhost_burst *
 rig_burst(void)
@@ -180,9 +181,9 @@ void
 rig_connect(struct rig *rig)
 {
     if (rig->c.role == VHOST_CLIENT) {
-        CHECK(fe_accept(&rig->fe, rig->listen_fd, 5000));
+        CHECK(fe_accept(&rig->fe, rig->listen_fd, CONNECT_MS));
     } else {
-        CHECK(fe_connect(&rig->fe, rig->path, 5000));
+        CHECK(fe_connect(&rig->fe, rig->path, CONNECT_MS));
     }
     fe_negotiate(&rig->fe, rig->c.features, rig->c.protocol);
     if (!rig->fe.n_regions) {

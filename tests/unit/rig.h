@@ -151,4 +151,12 @@ struct vhost_burst *rig_burst(void);
 /* Number of this process's descriptors once nothing changes any more. */
 unsigned int rig_settled_fds(struct rig *);
 
+/* Waits until this process has N descriptors: what a peer gave us may be
+ * closed a little later, in a thread of its own. */
+#define RIG_WAIT_FDS(RIG, N)                                            \
+    do {                                                                \
+        fe_sync(&(RIG)->fe);                                            \
+        WAIT_FOR(test_n_fds() == (N));                                  \
+    } while (0)
+
 #endif /* rig.h */

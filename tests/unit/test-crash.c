@@ -255,6 +255,7 @@ test_killed(void)
 
 #define LOAD_KILLS (test_slow ? 10 : 40)
 #define MAX_FRAMES (1 << 22)
+#define LOAD_LIMIT 30000000     /* Microseconds without enough of them. */
 
 /* What the processes with the port tell, in memory that outlives them. */
 struct books {
@@ -443,7 +444,7 @@ static void
 load_run(struct load *load, unsigned int n)
 {
     unsigned int end[2] = { load->returned[0] + n, load->returned[1] + n };
-    long long int limit = test_now_us() + 10000000;
+    long long int limit = test_now_us() + LOAD_LIMIT;
 
     while (load->returned[0] < end[0] || load->returned[1] < end[1]) {
         CHECK_LT(test_now_us(), limit);

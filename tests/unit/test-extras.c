@@ -546,7 +546,7 @@ test_slots_limit(void)
         CHECK_EQ(fe_ask(&rig.fe, FE_REM_MEM_REG, &reg, sizeof reg), 0);
     }
     CHECK_EQ(rig_info(&rig).n_regions, 1);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     rig_check_traffic(&rig, 0);
 
     /* A buffer in many of them. */
@@ -661,7 +661,7 @@ test_slots_bad(void)
     CHECK_NE(fe_ask_fds(&rig.fe, FE_REM_MEM_REG, &good, sizeof good,
                         &pipes[1], 1), 0);
 
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     WAIT_FOR(test_n_maps() == n_maps);
     rig_check_traffic(&rig, 0);
     CHECK_EQ(rig_all_guest_errors(&rig), 0);
@@ -691,7 +691,7 @@ test_slots_bad(void)
         rig_connect(&rig);
     }
     rig_start(&rig);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     rig_check_traffic(&rig, 0);
     close(fd);
     close(pipes[0]);
@@ -885,7 +885,7 @@ test_inflight(void)
     CHECK_EQ(fstat(fd, &st), 0);
     CHECK_GE(st.st_size, f.mmap_size);
     CHECK_EQ(st.st_blocks, 0);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);     /* Our own. */
+    RIG_WAIT_FDS(&rig, n_fds + 1);     /* Our own. */
     CHECK_NE(ftruncate(fd, 0), 0);
     CHECK_EQ(set_inflight(&rig, &f, fd), 0);
     rig_start(&rig);
@@ -899,7 +899,7 @@ test_inflight(void)
         CHECK_EQ(set_inflight(&rig, &f, fd), 0);
         rig_start(&rig);
     }
-    CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
+    RIG_WAIT_FDS(&rig, n_fds + 1);
     CHECK_EQ(rig_all_guest_errors(&rig), 0);
     CHECK(!test_logged("makes no sense"));
     CHECK(!test_logged("given back unused"));
@@ -912,7 +912,7 @@ test_inflight(void)
         CHECK_EQ(set_inflight(&rig, &f, fd), 0);
     }
     rig_check_traffic(&rig, 0);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
+    RIG_WAIT_FDS(&rig, n_fds + 1);
     close(fd);
     rig_close(&rig);
 }
@@ -1117,7 +1117,7 @@ test_inflight_bad(void)
     CHECK_NE(set_inflight(&rig, &good, pipes[0]), 0);
     CHECK_NE(set_inflight(&rig, &good, rig.vqs[0].call_fd), 0);
     CHECK_EQ(set_inflight(&rig, &good, fd), 0);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     rig_check_traffic(&rig, 0);
 
     memset(payload, 0, sizeof payload);
@@ -1161,7 +1161,7 @@ test_inflight_bad(void)
     rig_disconnect(&rig);
     rig_connect(&rig);
     rig_start(&rig);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     rig_check_traffic(&rig, 0);
     close(fd);
     close(pipes[0]);

@@ -298,7 +298,7 @@ test_sizes(void)
             CLOSED(&rig);
         }
     }
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     CHECK_GE(rig_info(&rig).n_protocol_errors, N_ELEMS(messages) * 4);
     for (unsigned int i = 0; i < N_ELEMS(fds); i++) {
         close(fds[i]);
@@ -431,7 +431,7 @@ test_mem_table(void)
     close(other);
 
     test_part("nothing is left behind");
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     WAIT_FOR(test_n_maps() == n_maps);
 
     test_part("good ones");
@@ -450,7 +450,7 @@ test_mem_table(void)
     CHECK_EQ(fe_ask_fds(&rig.fe, FE_SET_MEM_TABLE, &t, FE_MEM_TABLE_SIZE(8),
                         (int[]) { fd, fd, fd, fd, fd, fd, fd, fd }, 8), 0);
     CHECK_EQ(rig_info(&rig).n_regions, 8);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     close(fd);
     rig_close(&rig);
 }
@@ -473,7 +473,7 @@ test_mem_table_again(void)
             rig_check_traffic(&rig, 0);
         }
     }
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     WAIT_FOR(test_n_maps() == n_maps);
 
     /* One region more: the rings keep running. */
@@ -929,16 +929,16 @@ test_vring_fds(void)
         CHECK(fe_send(&rig.fe, r, 0, &value, 8));
         CLOSED(&rig);
     }
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
 
     test_part("replacing");
     for (size_t i = 1; i < N_ELEMS(requests); i++) {
         for (unsigned int k = 0; k < 20; k++) {
             CHECK_EQ(fe_ask_vring_fd(&rig.fe, requests[i], 0, ev), 0);
         }
-        CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
+        RIG_WAIT_FDS(&rig, n_fds + 1);
         CHECK_EQ(fe_ask_vring_fd(&rig.fe, requests[i], 0, -1), 0);
-        CHECK_EQ(rig_settled_fds(&rig), n_fds);
+        RIG_WAIT_FDS(&rig, n_fds);
     }
 
     test_part("all rings without descriptors");
@@ -1082,7 +1082,7 @@ test_backend_req_fd(void)
         CHECK_EQ(fe_ask_fds(&rig.fe, FE_SET_BACKEND_REQ_FD, NULL, 0, &pair[1],
                             1), 0);
     }
-    CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
+    RIG_WAIT_FDS(&rig, n_fds + 1);
     rig_start(&rig);
     rig_check_traffic(&rig, 0);
 
@@ -1124,7 +1124,7 @@ test_unknown(void)
         CHECK_NE(fe_reply_u64(&rig.fe, r), 0);
         CHECK(fe_send_fds(&rig.fe, r, FE_NEED_REPLY, payload, 8, &fd, 1));
         CHECK_NE(fe_reply_u64(&rig.fe, r), 0);
-        CHECK_EQ(rig_settled_fds(&rig), n_fds);
+        RIG_WAIT_FDS(&rig, n_fds);
         CHECK(fe_send(&rig.fe, r, 0, payload, 8));
         CLOSED(&rig);
     }
@@ -1254,20 +1254,20 @@ test_pieces_with_fds(void)
         CHECK(fe_send_bytes(&rig.fe, (char *) &m + cut, sizeof m - cut, NULL,
                             0));
         CHECK_EQ(fe_reply_u64(&rig.fe, FE_SET_VRING_CALL), 0);
-        CHECK_EQ(rig_settled_fds(&rig), n_fds + 1);
+        RIG_WAIT_FDS(&rig, n_fds + 1);
     }
 
     /* A descriptor with each of several pieces: too many. */
     CHECK(fe_send_bytes(&rig.fe, &m, 6, &ev, 1));
     CHECK(fe_send_bytes(&rig.fe, (char *) &m + 6, sizeof m - 6, &ev, 1));
     CLOSED(&rig);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
 
     /* The peer goes in the middle, descriptors on their way. */
     for (unsigned int cut = 1; cut < sizeof m; cut += 3) {
         CHECK(fe_send_bytes(&rig.fe, &m, cut, &ev, 1));
         renew(&rig);
-        CHECK_EQ(rig_settled_fds(&rig), n_fds);
+        RIG_WAIT_FDS(&rig, n_fds);
     }
     close(ev);
     rig_close(&rig);
@@ -1422,7 +1422,7 @@ test_garbage(void)
     }
     fe_sync(&other.fe);
     WAIT_FOR(rig_info(&rig).state == VHOST_S_WAITING);
-    WAIT_FOR(rig_settled_fds(&other) == n_fds);
+    RIG_WAIT_FDS(&other, n_fds);
     rig_connect(&rig);
     rig_start(&rig);
     rig_check_traffic(&rig, 0);

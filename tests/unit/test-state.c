@@ -310,7 +310,7 @@ test_bad_states(void)
     close(fd);
     CHECK_EQ(rig_counter(&rig, 1, VHOST_C_BAD_ADDRESS), 1);
     CHECK_EQ(rig.values[2], 1);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     rig_start(&rig);
     rig_check_traffic(&rig, 0);
     rig_close(&rig);
@@ -353,7 +353,7 @@ test_refused(void)
     CHECK_EQ(transfer(&rig, SAVE, 0, &fd), 1 | NOFD);
     rig_start_ring(&rig, 0, fe_vq_base(RIG_RX(&rig, 0)));
     rig_check_traffic(&rig, 0);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     rig_close(&rig);
 }
 
@@ -386,7 +386,7 @@ test_forms(void)
         fe_hang_up(&rig.fe);
         rig_connect(&rig);
     }
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
 
     test_part("not negotiated");
     rig_disconnect(&rig);
@@ -395,7 +395,7 @@ test_forms(void)
     CHECK_EQ(fe_ask_fds(&rig.fe, FE_SET_DEVICE_STATE_FD, payload, 8, fds, 1),
              1);
     CHECK_EQ(fe_ask(&rig.fe, FE_CHECK_DEVICE_STATE, NULL, 0), 1);
-    CHECK_EQ(rig_settled_fds(&rig), n_fds);
+    RIG_WAIT_FDS(&rig, n_fds);
     close(fds[0]);
     close(fds[1]);
     rig_close(&rig);
@@ -423,7 +423,7 @@ test_hang_up(void)
         rig_disconnect(&rig);
         rig_connect(&rig);
         CHECK_EQ(check_state(&rig), 1);
-        CHECK_EQ(rig_settled_fds(&rig), n_fds);
+        RIG_WAIT_FDS(&rig, n_fds);
     }
 
     test_part("begun again and again");
@@ -469,7 +469,7 @@ test_hang_up(void)
         close(file);
         rig_disconnect(&rig);
         rig_connect(&rig);
-        CHECK_EQ(rig_settled_fds(&rig), n_fds);
+        RIG_WAIT_FDS(&rig, n_fds);
     }
     rig_start(&rig);
     rig_check_traffic(&rig, 0);
