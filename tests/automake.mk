@@ -97,6 +97,7 @@ EXTRA_DIST += \
 	tests/qemu-life.py \
 	tests/qemu_life/__init__.py \
 	tests/qemu_life/cases.py \
+	tests/qemu_life/dpdk.py \
 	tests/qemu_life/iommu.py \
 	tests/qemu_life/life.py \
 	tests/qemu_life/takeover.py \

@@ -137,6 +137,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_bench/tcp.py \
 	utilities/ovs_vhost_bench/traffic.py \
 	utilities/ovs_vhost_bench/unixctl.py \
+	utilities/ovs_vhost_bench/viommu.py \
 	utilities/ovs_vhost_bench/windows.py \
 	utilities/ovs_vhost_gaps/__init__.py \
 	utilities/ovs_vhost_gaps/bed.py \
@@ -151,6 +152,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/backports.py \
 	utilities/ovs_vhost_lab/build.py \
 	utilities/ovs_vhost_lab/demo.py \
+	utilities/ovs_vhost_lab/dpdk.py \
 	utilities/ovs_vhost_lab/guest.py \
 	utilities/ovs_vhost_lab/image.py \
 	utilities/ovs_vhost_lab/instance.py \

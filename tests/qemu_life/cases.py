@@ -10,6 +10,7 @@ import time
 
 from ovs_vhost_lab import LabError, wait_until
 
+from .dpdk import iommu_dpdk
 from .iommu import iommu
 from .life import BRIDGE, GUEST, OURS, PORT, STATION, STOCK
 from .takeover import takeover
@@ -509,4 +510,4 @@ def crash(life):
 
 CASES = {case.__name__.replace("_", "-"): case for case in (
     swap, queues, unforeseen, mtu, memory, interruptions, switch_down,
-    crash, iommu, takeover)}
+    crash, iommu, iommu_dpdk, takeover)}

@@ -6,25 +6,31 @@ needs translations that the switch has to ask QEMU for."""
 import time
 
 from ovs_vhost_lab import LabError
+from ovs_vhost_lab.guest import (VIOMMU_ARGS, VIOMMU_DEVICE,
+                                 VIOMMU_KERNEL_ARGS, VIOMMU_MACHINE)
 
-VIOMMU = ("-device", "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on")
-DEVICE = "disable-legacy=on,iommu_platform=on,ats=on"
 ACCESS_PLATFORM = 1 << 33
 PINGS = 100
 
 
-def iommu(life):
-    """Pings both ways, TCP both ways, the driver unbound and bound."""
+def boot_behind_iommu(life, kernel_args="", image=None, **kwargs):
+    """Starts the switch, and a guest whose NIC is behind a vIOMMU."""
     if life.ours:
-        life.start()
+        life.start(image=image)
         life.add_port("options:vhost-iommu-support=true")
     else:
-        life.start(vhost_iommu_support="true")
+        life.start(image=image, vhost_iommu_support="true")
         life.add_port()
-    life.boot(device=DEVICE, kernel_args="intel_iommu=on", machine="q35",
-              qemu_args=VIOMMU)
+    life.boot(device=VIOMMU_DEVICE, machine=VIOMMU_MACHINE,
+              qemu_args=VIOMMU_ARGS,
+              kernel_args=VIOMMU_KERNEL_ARGS + " " + kernel_args, **kwargs)
     if not int(life.status("features"), 16) & ACCESS_PLATFORM:
         raise LabError("the guest has no vIOMMU")
+
+
+def iommu(life):
+    """Pings both ways, TCP both ways, the driver unbound and bound."""
+    boot_behind_iommu(life)
 
     # The first second is the guest's: DHCP would be there, and neighbours.
     time.sleep(1)

@@ -44,6 +44,7 @@ class Life:
         self.station_netns = None
         self.pinger = None
         self.streams = []
+        self.on_boot = None         # What makes a booted guest answer.
         self._nic = None
         self._started = time.monotonic()
         self._settings = ()
@@ -56,11 +57,12 @@ class Life:
 
     # Making the laboratory.
 
-    def start(self, nic=False, **other_config):
-        """Starts the switch, with a station and without a port."""
+    def start(self, nic=False, image=None, **other_config):
+        """Starts the switch, with a station and without a port.  'image' is
+        instead of the usual one for guests."""
         programs = [path for path in ETHTOOL if os.path.exists(path)][:1]
-        self.image = guest_image(programs=programs,
-                                 files={BLOCK_FILE: BLOCK})
+        self.image = image or guest_image(programs=programs,
+                                          files={BLOCK_FILE: BLOCK})
         self.netns = self.stack.enter_context(NetworkNamespace())
         self.switch = self.stack.enter_context(Switch(
             self.build, self.folder, self.netns,
@@ -121,6 +123,8 @@ class Life:
             self._nic.device = device
         self.guest.start(self._nic)
         self.guest.wait_ready(120)
+        if self.on_boot:
+            self.on_boot()
         self.reach()
         self.say("guest is up, %s" % self.features())
 
@@ -165,11 +169,12 @@ class Life:
 
     # Traffic.
 
-    def ping(self, count=1, size=56, interval=0.1):
-        """Pings the guest and returns how many answers came."""
+    def ping(self, count=1, size=56, interval=0.1, patience=1):
+        """Pings the guest and returns how many answers came, the last ones
+        within 'patience' seconds."""
         result = self.station_netns.run(
             [self.image.busybox, "ping", "-c", str(count), "-i",
-             str(interval), "-W", "1", "-s", str(size), GUEST],
+             str(interval), "-W", str(patience), "-s", str(size), GUEST],
             timeout=30 + 2 * count, check=False)
         found = re.search(r"(\d+) packets received", result.stdout)
         return int(found.group(1)) if found else 0

@@ -13,6 +13,7 @@ from .ringbench import RingBench
 from .side import STOCK
 from .tcp import Tcp
 from .traffic import Floor, Nic, Testpmd, Traffic
+from .viommu import Viommu
 
 PACKED = "+ring_packed"
 
@@ -86,8 +87,9 @@ CASES = (
     Change("vring-base", "GET_VRING_BASE under load", "restart"),
     Change("mem-table", "memory plugged in and out under load", "hotplug"),
 
-    # Linux as the guest.
+    # QEMU guests: Linux, and DPDK behind a vIOMMU.
     Tcp(),
+    Viommu(),
 
     # Space.
     Memory("memory-64", "memory of 64 ports", 64, quick=True),

@@ -22,6 +22,7 @@ apt (for the guests' kernel, which is unpacked into a cache, not installed).
 """
 
 from .build import Build
+from .dpdk import Testpmd, dpdk_image
 from .guest import Guest, Nic, accelerator
 from .image import Image, cache_dir, guest_image
 from .netns import NetworkNamespace
@@ -29,5 +30,5 @@ from .process import LabError, Process, run, tail, wait_until
 from .switch import Switch
 
 __all__ = ["Build", "Guest", "Image", "LabError", "NetworkNamespace", "Nic",
-           "Process", "Switch", "accelerator", "cache_dir", "guest_image",
-           "run", "tail", "wait_until"]
+           "Process", "Switch", "Testpmd", "accelerator", "cache_dir",
+           "dpdk_image", "guest_image", "run", "tail", "wait_until"]

@@ -27,6 +27,16 @@ QEMU = os.environ.get("OVS_VHOST_QEMU", "qemu-system-x86_64")
 PROBE_SECONDS = 8
 KERNEL_ARGS = "console=ttyS0 quiet mitigations=off panic=0"
 
+# What puts a NIC behind a vIOMMU: Guest's 'machine', 'qemu_args' and
+# 'kernel_args', and properties for Nic.device.  (A kernel that gets too little
+# time finds that its timer's interrupts do not come, and panics, unless told
+# not to look.)
+VIOMMU_MACHINE = "q35"
+VIOMMU_ARGS = ("-device",
+               "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on")
+VIOMMU_KERNEL_ARGS = "intel_iommu=on no_timer_check"
+VIOMMU_DEVICE = "disable-legacy=on,iommu_platform=on,ats=on"
+
 
 # Accelerator.
 

@@ -269,15 +269,22 @@ def _cpio_entry(number, path, mode, contents, device):
             contents, b"\0" * (-len(contents) % 4)]
 
 
-def _add_program(cpio, path):
-    """Adds a host's program to the archive, with the libraries it needs."""
+def needed_libraries(path):
+    """Returns the paths of the libraries that a host's program or library
+    needs."""
     listing = run(["ldd", path], check=False).stdout
-    for library in re.findall(r"(?:=> |^\s*)(/\S+)", listing, re.M):
-        if library not in cpio:
-            with open(library, "rb") as stream:
-                cpio.file(library, stream.read(), 0o755)
-    with open(path, "rb") as stream:
-        cpio.file("usr/bin/" + os.path.basename(path), stream.read(), 0o755)
+    return re.findall(r"(?:=> |^\s*)(/\S+)", listing, re.M)
+
+
+def _add_host_file(cpio, path, place):
+    """Adds a host's program or library to the archive, as 'place', and the
+    libraries it needs where they are on the host."""
+    for source, target in [*((library, library)
+                             for library in needed_libraries(path)),
+                           (path, place)]:
+        if target not in cpio:
+            with open(source, "rb") as stream:
+                cpio.file(target, stream.read(), 0o755)
 
 
 @dataclass(frozen=True)
@@ -304,22 +311,24 @@ def _busybox_file(root):
 
 
 def guest_image(modules=MODULES, programs=(), files=None, init=INIT,
-                kernel_package=None):
+                kernel_package=None, libraries=()):
     """Returns an Image, which it builds unless the cache has it.
 
     'modules' are loaded at boot, in order, with what they depend on.
     'programs' are host files that go to /usr/bin with their libraries.
-    'files' maps paths in the guest to bytes or text."""
+    'files' maps paths in the guest to bytes or text.  'libraries' are more of
+    the host's, which keep their paths."""
     kernel_root = package(kernel_package
                           or os.environ.get("OVS_VHOST_KERNEL_PACKAGE")
                           or KERNEL_PACKAGE)
     busybox = _busybox_file(package(BUSYBOX_PACKAGE))
-    contents = _initramfs(kernel_root, busybox, modules, programs,
+    contents = _initramfs(kernel_root, busybox, modules, programs, libraries,
                           files or {}, init)
     return Image(_kernel_file(kernel_root), _store(contents), busybox)
 
 
-def _initramfs(kernel_root, busybox, modules, programs, files, init):
+def _initramfs(kernel_root, busybox, modules, programs, libraries, files,
+               init):
     cpio = Cpio()
     for path in ("dev", "proc", "sys", "tmp", "etc", "usr/bin"):
         cpio.directory(path)
@@ -335,7 +344,9 @@ def _initramfs(kernel_root, busybox, modules, programs, files, init):
     cpio.file("etc/modules",
               "".join("/lib/modules/%s.ko\n" % name for name, _ in order))
     for path in programs:
-        _add_program(cpio, path)
+        _add_host_file(cpio, path, "usr/bin/" + os.path.basename(path))
+    for path in libraries:
+        _add_host_file(cpio, path, path)
     for path, contents in sorted(files.items()):
         cpio.file(path, contents, 0o755)
     cpio.file("agent", AGENT)
