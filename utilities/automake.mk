@@ -115,6 +115,7 @@ EXTRA_DIST += \
 	utilities/ovs-vhost-bench.1 \
 	utilities/ovs-vhost-check \
 	utilities/ovs-vhost-deb \
+	utilities/ovs-vhost-completion.bash \
 	utilities/ovs-vhost-demo \
 	utilities/ovs-vhost-gaps \
 	utilities/ovs-vhost-gaps.1 \
