@@ -10,17 +10,22 @@ doc_DATA = \
 
 docsdir = $(docdir)/docs
 docs_DATA = \
+	docs/README.md \
 	docs/architecture.md \
 	docs/cycles.svg \
 	docs/install.md \
 	docs/interruptions.md \
 	docs/monitoring.md \
 	docs/moving.md \
+	docs/packet.md \
 	docs/performance.md \
 	docs/ratios.svg \
 	docs/reference.md \
 	docs/troubleshooting.md \
+	docs/tutorial.md \
 	docs/upgrade.md
+
+dist_man_MANS += docs/ovs-vhost.7
 
 EXTRA_DIST += \
 	$(doc_DATA) \

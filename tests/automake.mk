@@ -82,6 +82,7 @@ TESTSUITE_AT = \
 	tests/see.at \
 	tests/takeover.at \
 	tests/warnings.at \
+	tests/docs.at \
 	tests/migration.at \
 	tests/no-dpdk.at \
 	tests/vhost-macros.at
@@ -94,6 +95,8 @@ EXTRA_DIST += \
 	tests/check-compat \
 	tests/check-install \
 	tests/install.py \
+	tests/doc-names.py \
+	tests/doc-run.py \
 	tests/qemu-life.py \
 	tests/qemu_life/__init__.py \
 	tests/qemu_life/cases.py \
@@ -109,6 +112,7 @@ EXTRA_DIST += \
 	tests/recordings/qemu-7.2.jsonl \
 	tests/recordings/record.py \
 	tests/recordings/testpmd.jsonl \
+	tests/vhost-completion.bash \
 	tests/vhost-headers.py \
 	tests/vhost-masks.py \
 	tests/vhost-offloads.py \
