@@ -73,7 +73,8 @@ class Code:
             "other_config key": KEYS_OF_OVS | self.found(
                 r'smap_get\w*\(\s*other_config,\+?\s*"([\w-]+)"'),
             "status key": {
-                name.replace("%u", "N") for name in self.found(
+                name.replace("%u", "N").replace("%s", "NAME")
+                for name in self.found(
                     r'smap_add\w*\(\s*(?:args|status),'
                     r'\s*(?:xasprintf\()?"([\w%-]+)"')},
             "command": self.found(
@@ -143,8 +144,10 @@ class Manual:
     def __init__(self, path):
         with open(path) as stream:
             text = stream.read().replace("\\-", "-")
-        # A number within a name is italic.
-        text = text.replace("\\fR\\fIN\\fR\\fB", "N")
+        # What stands for something else within a name is italic.
+        text = re.sub(r"\\fR\\fI(N|NAME)\\fR(\\fB)?",
+                      lambda found: found.group(1)
+                      + ("" if found.group(2) else "\\fR"), text)
         self.sections = dict(re.findall(
             r'^\.SH "?([^"\n]*)"?\n(.*?)(?=^\.SH |\Z)', text, re.M | re.S))
 

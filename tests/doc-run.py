@@ -18,15 +18,15 @@ line above, which readers do not see:
 
 A command begins after "# " and goes on where a line ends with a backslash; in
 a block without "# " each line is one.  Lines without "# " are its output
-but for empty ones; where there are none, anything may be printed.  "..." alone in a line stands for
-any number of lines, and in a line for anything.  All commands of a page are
+but for empty ones; where there are none, anything may be printed.  "..." alone
+in a line stands for any number of lines, and in a line for anything.  All commands of a page are
 given to one bash.
 
 Must run in mount, network and process namespaces of its own: /run is replaced,
 and nothing is ended at the end.  The current directory has to look like this
-project's, with a build in _build/demo.  --switch starts a switch with the plugin,
-as it is after an installation, for pages that presuppose one.  COMMAND has to
-succeed at the end, after some time.
+project's, with a build in _build/demo.  --switch starts a switch with the
+plugin, as it is after an installation, for pages that presuppose one.  COMMAND
+has to succeed at the end, after some time.
 """
 
 import argparse

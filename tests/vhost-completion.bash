@@ -6,8 +6,8 @@
 #
 #   bash vhost-completion.bash COMPLETION-FILE... < LINES
 #
-# Each FILE is sourced; then each line of the standard input is completed where it
-# has a "|", at its end, and printed with the words that are offered behind
+# Each FILE is sourced; then each line of the standard input is completed where
+# it has a "|", at its end, and printed with the words that are offered behind
 # "->", sorted.
 
 for file; do
