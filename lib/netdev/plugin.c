@@ -14,5 +14,40 @@
 #include "netdev/netdev-vhost.h"
 #include "netdev-plugin.h"
 
-NETDEV_PLUGIN_DEFINE("ovs-vhost", netdev_vhost_register,
-                     netdev_vhost_configure);
+#include <stdlib.h>
+#include <string.h>
+
+#include "openvswitch/vlog.h"
+
+/* Gives our log modules the levels of the loader's.  What the command line
+ * says of all modules is for those that are there then, and without this
+ * "-vsyslog:err", which ovs-ctl gives, would not count for ours. */
+static void
+take_log_levels(void)
+{
+    const struct vlog_module *loader = vlog_module_from_name("netdev_plugin");
+    char *levels = vlog_get_levels();
+    char *save = NULL;
+
+    for (char *line = strtok_r(levels, "\n", &save); loader && line;
+         line = strtok_r(NULL, "\n", &save)) {
+        struct vlog_module *module;
+
+        line[strcspn(line, " ")] = '\0';
+        module = (!strncmp(line, "netdev_vhost", strlen("netdev_vhost"))
+                  ? vlog_module_from_name(line) : NULL);
+        for (int i = 0; module && i < VLF_N_DESTINATIONS; i++) {
+            vlog_set_levels(module, i, vlog_get_level(loader, i));
+        }
+    }
+    free(levels);
+}
+
+static int
+start(void)
+{
+    take_log_levels();
+    return netdev_vhost_register();
+}
+
+NETDEV_PLUGIN_DEFINE("ovs-vhost", start, netdev_vhost_configure);
