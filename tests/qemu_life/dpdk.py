@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The ovs-vhost authors.
 """A guest with a vIOMMU that is a DPDK application: it maps all of its memory
 once.  The switch asks for each translation when the memory is first used, and
-from then on nothing is asked for and nothing is lost."""
+from then on nothing is lost."""
 
 import time
 
@@ -112,7 +112,7 @@ def go_round(life, testpmd):
     guest has got all that it has sent, and both have counted the same.
     Returns (frames from the guest, frames to it, frames per second)."""
     turn_back(life, testpmd)
-    before, misses_before = port_counters(life), asked(life)
+    before = port_counters(life)
     testpmd.command("start tx_first %d" % BURSTS)
     begin, first = time.monotonic(), life.stat("rx_packets")
     if not round_frames(life):
@@ -132,8 +132,6 @@ def go_round(life, testpmd):
     if dropped or sent != received:
         raise LabError("%d frames from the guest, %d to it, %d dropped"
                        % (received, sent, dropped))
-    if life.ours and asked(life) != misses_before:
-        raise LabError("a static map was asked for again")
     life.switch.ofctl("del-flows", BRIDGE, "cookie=%s/-1" % COOKIE)
     testpmd.command("stop", "set fwd icmpecho", "start")
     return received, sent, rate
