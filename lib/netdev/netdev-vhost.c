@@ -242,15 +242,19 @@ netdev_vhost_set_tx_multiq(struct netdev *netdev, unsigned int n_txq)
 
 /* Reconfiguration. */
 
-/* Makes as many sender slots as the datapath has threads. */
+/* Makes as many sender slots as the datapath has threads.  If the guest has
+ * more queue pairs, there is a slot for each of them, too: with
+ * tx-steering=hash the datapath chooses among all slots by the packet, and
+ * says that they are used concurrently. */
 static int
 reconfigure_senders(struct netdev_vhost *dev)
     OVS_REQUIRES(dev->mutex)
 {
-    unsigned int n = dev->requested_n_txq;
+    unsigned int n_own = dev->requested_n_txq;
+    unsigned int n = MAX(n_own, dev->up.n_rxq);
 
-    if (n != dev->n_slots) {
-        int error = vhost_port_set_senders(dev->port, n);
+    if (n != dev->n_slots || n_own != dev->n_own_slots) {
+        int error = vhost_port_set_senders(dev->port, n, n_own);
 
         if (error) {
             VLOG_WARN("%s: cannot have %u transmit queues: %s", dev->up.name,
@@ -268,6 +272,7 @@ reconfigure_senders(struct netdev_vhost *dev)
         ovs_mutex_unlock(&dev->counters_mutex);
     }
     dev->n_slots = n;
+    dev->n_own_slots = n_own;
     for (unsigned int i = 0; i < dev->n_all_slots; i++) {
         dev->slots[i]->sender = (i < n ? vhost_port_sender(dev->port, i)
                                  : NULL);
@@ -310,16 +315,16 @@ static void
 reconfigure_pools(struct netdev_vhost *dev)
     OVS_REQUIRES(dev->mutex)
 {
-    unsigned int n_queues = dev->up.n_rxq + dev->up.n_txq;
+    unsigned int n_queues = dev->up.n_rxq + dev->n_own_slots;
     struct packet_pool *pool;
     struct packet_pool *big = NULL;
 
     pool = packet_pool_get(dev->numa, dev->mtu + MTU_MAX_OVERHEAD, n_queues,
-                           dev->up.n_txq);
+                           dev->n_own_slots);
     if (pool && dev->tso) {
         /* Without it, frames that need it are dropped and counted. */
         big = packet_pool_get(dev->numa, PACKET_POOL_MAX_FRAME, n_queues,
-                              dev->up.n_txq);
+                              dev->n_own_slots);
     }
     if (!pool) {
         VLOG_ERR("%s: no memory for packets (MTU %d, NUMA node %d)",
@@ -358,13 +363,13 @@ netdev_vhost_reconfigure(struct netdev *netdev)
         free(why);
     }
     if (!error) {
-        error = reconfigure_senders(dev);
-    }
-    if (!error) {
         vhost_port_get_info(dev->port, &info);
         netdev->n_rxq = MAX(netdev->n_rxq, info.n_queue_pairs);
         netdev->n_rxq = MAX(netdev->n_rxq, dev->foreseen_pairs);
         netdev->n_rxq = MIN(netdev->n_rxq, VHOST_MAX_QUEUE_PAIRS);
+        error = reconfigure_senders(dev);
+    }
+    if (!error) {
         dev->seen_pairs = netdev->n_rxq;
         if (info.numa >= 0) {
             dev->numa = info.numa;

@@ -191,6 +191,8 @@ struct netdev_vhost {
     uint32_t max_frame;         /* Longest to be sent, unless TSO. */
     atomic_uint tx_retries_max;
     unsigned int n_slots;       /* Elements of 'slots' that are in use. */
+    unsigned int n_own_slots;   /* Of these, the first, which threads have for
+                                 * themselves. */
     struct tx_slot **slots;
     struct packet_pool *pool;   /* NULL: no memory. */
     struct packet_pool *big_pool;   /* For TSO frames; NULL: none. */

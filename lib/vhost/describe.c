@@ -464,7 +464,7 @@ publish_senders(struct vhost_port *port)
     }
     for (unsigned int i = 0; i < n; i++) {
         /* Slots i, i + n, i + 2 * n, ... */
-        active[i]->shared = i + n < port->n_senders;
+        active[i]->shared = i + n < port->n_own_senders;
     }
     for (unsigned int i = 0; i < port->n_senders; i++) {
         if (i < n) {

@@ -238,6 +238,7 @@ senders_stopped(struct vhost_port *port)
 
     pthread_mutex_lock(&port->mutex);
     op->senders = vhost_device_swap_senders(port, op->senders, op->n_senders);
+    port->n_own_senders = op->n_own_senders;
     vhost_device_publish(port);
     pthread_mutex_unlock(&port->mutex);
     finish_op(port);
@@ -570,9 +571,12 @@ vhost_port_set_access(struct vhost_port *port,
 }
 
 int
-vhost_port_set_senders(struct vhost_port *port, unsigned int n)
+vhost_port_set_senders(struct vhost_port *port, unsigned int n,
+                       unsigned int n_own)
 {
-    struct vhost_op op = { .type = VHOST_OP_SENDERS, .n_senders = n };
+    struct vhost_op op = {
+        .type = VHOST_OP_SENDERS, .n_senders = n, .n_own_senders = n_own,
+    };
 
     if (n < 1 || n > VHOST_MAX_SENDERS) {
         return EINVAL;

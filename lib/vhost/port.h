@@ -132,6 +132,7 @@ struct vhost_op {
     const char *path;
     const struct vhost_socket_access *access;
     unsigned int n_senders;
+    unsigned int n_own_senders;
     struct vhost_sender *senders;
     bool disconnected;          /* There was a connection. */
     bool done;                  /* Under loop->mutex. */
@@ -216,6 +217,7 @@ struct vhost_port {
      * removed. */
     _Atomic(struct vhost_ring *) rings[VHOST_MAX_VRINGS];
     unsigned int n_senders;
+    unsigned int n_own_senders;
     struct vhost_sender *senders;
     struct vhost_stop stop;
     struct vhost_task wake_task;    /* Posted by polling threads. */

@@ -314,7 +314,7 @@ static void
 sender_leave(struct vhost_sender *s, struct vhost_vring *vr, bool concurrent)
 {
     vring_check_fault(vr);
-    if (vr->shared) {
+    if (vr->shared || concurrent) {
         vhost_spin_unlock(&vr->st->lock);
     }
     vhost_gate_leave(&s->gate);
@@ -351,7 +351,7 @@ vhost_sender_reserve_simple(struct vhost_sender *s, struct vhost_burst *b,
         return 0;
     }
     vhost_guard_begin(vr->mem);
-    if (vr->shared) {
+    if (vr->shared || concurrent) {
         waited |= vhost_spin_lock(&vr->st->lock);
     }
     if (waited) {

@@ -260,11 +260,15 @@ int vhost_port_set_offer(struct vhost_port *, const struct vhost_offer *offer);
 void vhost_port_set_access(struct vhost_port *,
                            const struct vhost_socket_access *access);
 
-/* Sets the number of sender slots (see ring.h), 1...VHOST_MAX_SENDERS.  No
- * thread may be in ring.h with a sender of 'port' meanwhile.
+/* Sets the number of sender slots (see ring.h), 1...VHOST_MAX_SENDERS.  Those
+ * from 'n_own' on, if that is less than 'n', are never used but with
+ * 'concurrent' set, and while they are the others are neither: so a ring that
+ * only one of the first 'n_own' sends to needs no lock otherwise.  No thread
+ * may be in ring.h with a sender of 'port' meanwhile.
  *
  * Control threads.  Waits for the event thread. */
-int vhost_port_set_senders(struct vhost_port *, unsigned int n);
+int vhost_port_set_senders(struct vhost_port *, unsigned int n,
+                           unsigned int n_own);
 
 /* The queue that receives what the guest sends on queue pair 'pair' (the vring
  * 2 * pair + 1), 0 <= pair < max_queue_pairs; valid until the port is

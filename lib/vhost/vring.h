@@ -129,7 +129,8 @@ struct vhost_vring {
     bool mergeable;
     bool event_idx;
     bool indirect;              /* May be used by the guest. */
-    bool shared;                /* More than one sender: take the lock. */
+    bool shared;                /* More than one sender: take the lock, also
+                                 * when none is used concurrently. */
     int callfd;                 /* -1: guest polls. */
     struct vhost_call *call;    /* NULL: always call at once. */
 

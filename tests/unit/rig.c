@@ -41,7 +41,7 @@ void
 rig_set_senders(struct rig *rig, unsigned int n)
 {
     CHECK_LE(n, RIG_MAX_SENDERS);
-    CHECK_EQ(vhost_port_set_senders(rig->port, n), 0);
+    CHECK_EQ(vhost_port_set_senders(rig->port, n, n), 0);
     rig->c.n_senders = n;
     for (unsigned int i = 0; i < n; i++) {
         rig->senders[i] = vhost_port_sender(rig->port, i);

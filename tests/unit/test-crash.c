@@ -358,7 +358,7 @@ back_end(const struct load *load)
     CHECK(!pthread_create(&thread, NULL, run_loop, loop));
     CHECK(!pthread_create(&thread, NULL, run_worker, loop));
     CHECK_EQ(vhost_port_create(loop, &c, &port, &error), 0);
-    CHECK_EQ(vhost_port_set_senders(port, 1), 0);
+    CHECK_EQ(vhost_port_set_senders(port, 1, 1), 0);
     atomic_store(&load->books->ready, true);
     for (;;) {
         back_end_poll(vhost_port_rxq(port, 0), vhost_port_sender(port, 0),

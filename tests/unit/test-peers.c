@@ -125,7 +125,7 @@ check_others(struct rig *other, long long int start)
     struct rig third;
 
     CHECK(fe_alive(&other->fe, 1500));
-    CHECK_EQ(vhost_port_set_senders(other->port, 1), 0);
+    CHECK_EQ(vhost_port_set_senders(other->port, 1, 1), 0);
     rig_set_senders(other, 1);
     rig_create(&third, "third", NULL);
     rig_close(&third);

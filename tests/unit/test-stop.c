@@ -913,6 +913,13 @@ test_senders_concurrent(void)
     many_senders(&rig, 4, 1, 2000, true);
     rig_set_senders(&rig, 2);
     many_senders(&rig, 6, 2, 3000, true);
+
+    /* The ring is not shared, but when its slots are used concurrently. */
+    CHECK_EQ(vhost_port_set_senders(rig.port, 2, 1), 0);
+    rig.senders[0] = vhost_port_sender(rig.port, 0);
+    rig.senders[1] = vhost_port_sender(rig.port, 1);
+    many_senders(&rig, 1, 1, 1000, true);
+    many_senders(&rig, 6, 2, 3000, true);
     rig_close(&rig);
 }
 
@@ -976,10 +983,10 @@ test_senders_change(void)
         rig_set_senders(&rig, n);
         many_senders(&rig, n, n, 200, i % 2);
     }
-    CHECK_EQ(vhost_port_set_senders(rig.port, VHOST_MAX_SENDERS), 0);
+    CHECK_EQ(vhost_port_set_senders(rig.port, VHOST_MAX_SENDERS, 1), 0);
     CHECK(vhost_port_sender(rig.port, VHOST_MAX_SENDERS - 1) != NULL);
-    CHECK_NE(vhost_port_set_senders(rig.port, VHOST_MAX_SENDERS + 1), 0);
-    CHECK_NE(vhost_port_set_senders(rig.port, 0), 0);
+    CHECK_NE(vhost_port_set_senders(rig.port, VHOST_MAX_SENDERS + 1, 1), 0);
+    CHECK_NE(vhost_port_set_senders(rig.port, 0, 0), 0);
     CHECK(vhost_port_sender(rig.port, VHOST_MAX_SENDERS - 1) != NULL);
     rig_close(&rig);
 }

@@ -70,7 +70,7 @@ bare_open(struct side *side)
 
     if (vhost_netdev_start_loop(&loop)
         || vhost_port_create(loop, &config, &b->port, &error)
-        || vhost_port_set_senders(b->port, 1)) {
+        || vhost_port_set_senders(b->port, 1, 1)) {
         ovs_fatal(0, "cannot create a port: %s", error ? error : "no reason");
     }
     b->rxq = vhost_port_rxq(b->port, 0);
