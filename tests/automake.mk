@@ -21,6 +21,7 @@ unit_tests = \
 	tests/unit/test-notifier \
 	tests/unit/test-packed \
 	tests/unit/test-peers \
+	tests/unit/test-policer \
 	tests/unit/test-postcopy \
 	tests/unit/test-protocol \
 	tests/unit/test-record \
@@ -83,6 +84,7 @@ TESTSUITE_AT = \
 	tests/takeover.at \
 	tests/warnings.at \
 	tests/docs.at \
+	tests/qos.at \
 	tests/migration.at \
 	tests/no-dpdk.at \
 	tests/vhost-macros.at

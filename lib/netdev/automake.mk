@@ -12,6 +12,7 @@ netdev_sources = \
 	lib/netdev/compat.h \
 	lib/netdev/config.c \
 	lib/netdev/counters.c \
+	lib/netdev/link.c \
 	lib/netdev/loop.c \
 	lib/netdev/nearest.c \
 	lib/netdev/nearest.h \
@@ -24,7 +25,10 @@ netdev_sources = \
 	lib/netdev/packet-pool.c \
 	lib/netdev/packet-pool.h \
 	lib/netdev/plugin.c \
+	lib/netdev/policer.h \
 	lib/netdev/private.h \
+	lib/netdev/qos.c \
+	lib/netdev/qos.h \
 	lib/netdev/rxtx.c \
 	lib/netdev/show-json.c \
 	lib/netdev/show-log.c \

@@ -33,6 +33,7 @@
 #include "openvswitch/poll-loop.h"
 #include "openvswitch/vlog.h"
 #include "ovs-numa.h"
+#include "qos.h"
 #include "seq.h"
 #include "timeval.h"
 #include "userspace-tso.h"
@@ -131,7 +132,9 @@ construct(struct netdev_vhost *dev, enum vhost_role role)
     dev->numa = default_numa();
     dev->request_due = dev->repeat_due = LLONG_MAX;
     dev->last_request = LLONG_MIN / 2;
-    atomic_init(&dev->active, true);
+    atomic_init(&dev->special, 0);
+    ovsrcu_init(&dev->ingress, NULL);
+    ovsrcu_init(&dev->qos, NULL);
     atomic_init(&dev->tx_retries_max, VHOST_TX_RETRIES_DEFAULT);
     atomic_init(&dev->changes, 0);
     dev->up.n_rxq = 0;
@@ -181,6 +184,7 @@ netdev_vhost_destruct(struct netdev *netdev)
     if (dev->unlink) {
         fatal_signal_remove_file_to_unlink(dev->unlink);
     }
+    netdev_vhost_qos_destruct(dev);
     release_pools(dev);
     for (unsigned int i = 0; i < dev->n_all_slots; i++) {
         free_cacheline(dev->slots[i]->pairs);
@@ -613,38 +617,6 @@ netdev_vhost_get_ifindex(const struct netdev *netdev)
 }
 
 static int
-netdev_vhost_get_carrier(const struct netdev *netdev, bool *carrier)
-{
-    struct netdev_vhost *dev = netdev_vhost_cast(netdev);
-    struct vhost_port_info info;
-
-    ovs_mutex_lock(&dev->mutex);
-    *carrier = false;
-    if (dev->port) {
-        vhost_port_get_info(dev->port, &info);
-        *carrier = netdev_vhost_is_running(dev, &info);
-    }
-    ovs_mutex_unlock(&dev->mutex);
-    return 0;
-}
-
-static long long int
-netdev_vhost_get_carrier_resets(const struct netdev *netdev)
-{
-    struct netdev_vhost *dev = netdev_vhost_cast(netdev);
-    struct vhost_port_info info;
-    long long int n = 0;
-
-    ovs_mutex_lock(&dev->mutex);
-    if (dev->port) {
-        vhost_port_get_info(dev->port, &info);
-        n = info.n_link_changes;
-    }
-    ovs_mutex_unlock(&dev->mutex);
-    return n;
-}
-
-static int
 netdev_vhost_update_flags(struct netdev *netdev, enum netdev_flags off,
                           enum netdev_flags on, enum netdev_flags *old_flagsp)
 {
@@ -657,7 +629,7 @@ netdev_vhost_update_flags(struct netdev *netdev, enum netdev_flags off,
     *old_flagsp = dev->flags;
     dev->flags = (dev->flags | on) & ~off;
     if (dev->flags != *old_flagsp) {
-        atomic_store_relaxed(&dev->active, (dev->flags & NETDEV_UP) != 0);
+        netdev_vhost_set_special(dev, DEV_DOWN, !(dev->flags & NETDEV_UP));
         netdev_change_seq_changed(netdev);
     }
     ovs_mutex_unlock(&dev->mutex);
@@ -761,9 +733,11 @@ netdev_vhost_rxq_enabled(struct netdev_rxq *rxq_)
         .get_ifindex = netdev_vhost_get_ifindex,        \
         .get_carrier = netdev_vhost_get_carrier,        \
         .get_carrier_resets = netdev_vhost_get_carrier_resets,  \
+        .get_features = netdev_vhost_get_features,      \
         .get_stats = netdev_vhost_get_stats,            \
         .get_custom_stats = netdev_vhost_get_custom_stats,      \
         .get_status = netdev_vhost_get_status,          \
+        NETDEV_VHOST_QOS_MEMBERS,                       \
         .update_flags = netdev_vhost_update_flags,      \
         .reconfigure = netdev_vhost_reconfigure,        \
         .rxq_alloc = netdev_vhost_rxq_alloc,            \

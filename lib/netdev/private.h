@@ -33,6 +33,7 @@
 #include "netdev-provider.h"
 #include "openvswitch/list.h"
 #include "ovs-atomic.h"
+#include "ovs-rcu.h"
 #include "ovs-thread.h"
 #include "util.h"
 
@@ -44,7 +45,9 @@
 #include "vhost/vhost.h"
 
 struct ds;
+struct ingress_policer;
 struct json;
+struct qos;
 struct smap;
 
 /* Counters.  Each has one writer and any readers, who want a recent value and
@@ -139,6 +142,7 @@ enum rx_event {
     RX_DROP_TOO_BIG,            /* Larger than MTU or buffer. */
     RX_DROP_BAD_CSUM,           /* Checksum offsets outside the frame. */
     RX_DROP_BAD_GSO,            /* Segmentation that cannot be. */
+    RX_DROP_QOS,                /* More than policing lets pass. */
     RX_N_DROPS,
     RX_ALLOC_FAILED = RX_N_DROPS,   /* Left in the ring: pool was empty. */
     RX_CSUM_COMPLETED,          /* Checksum completed in software. */
@@ -160,6 +164,7 @@ enum tx_event {
     TX_DROP_DOWN,               /* No guest, or port administratively down. */
     TX_DROP_TOO_BIG,            /* Does not fit the guest's buffers. */
     TX_DROP_RUNT,               /* No whole Ethernet header. */
+    TX_DROP_QOS,                /* More than QoS lets pass. */
     TX_N_DROPS,
     TX_RETRIES = TX_N_DROPS,
     TX_N_EVENTS
@@ -180,12 +185,23 @@ struct netdev_vhost_totals {
     uint64_t tx_events[TX_N_EVENTS];
 };
 
+/* Bits of netdev_vhost.special: what bursts have to heed that most ports do
+ * not have, in one word, so that it costs these nothing. */
+enum {
+    DEV_DOWN = 1 << 0,          /* Not NETDEV_UP. */
+    DEV_POLICED_RX = 1 << 1,    /* 'ingress' is set. */
+    DEV_POLICED_TX = 1 << 2,    /* 'qos' is set. */
+
+    DEV_SPECIAL_RX = DEV_DOWN | DEV_POLICED_RX,
+    DEV_SPECIAL_TX = DEV_DOWN | DEV_POLICED_TX,
+};
+
 struct netdev_vhost {
     struct netdev up;
 
     /* Fast path: constant between reconfigurations, or atomic. */
     OVS_ALIGNED_VAR(CACHE_LINE_SIZE) struct vhost_port *port;
-    atomic_bool active;         /* NETDEV_UP. */
+    atomic_uint special;        /* Bits DEV_*. */
     bool complete_csum;         /* Of what the guest sends, in software. */
     int mtu;
     uint32_t max_frame;         /* Longest to be sent, unless TSO. */
@@ -196,6 +212,10 @@ struct netdev_vhost {
     struct tx_slot **slots;
     struct packet_pool *pool;   /* NULL: no memory. */
     struct packet_pool *big_pool;   /* For TSO frames; NULL: none. */
+
+    /* Only looked at if 'special' says so; see qos.c. */
+    OVSRCU_TYPE(struct ingress_policer *) ingress;
+    OVSRCU_TYPE(struct qos *) qos;
 
     /* Set by the event thread: enum vhost_change. */
     OVS_ALIGNED_VAR(CACHE_LINE_SIZE) atomic_uint changes;
@@ -219,6 +239,8 @@ struct netdev_vhost {
     char *config_error;         /* A setting that was not taken, or NULL. */
     char *ignored;              /* Options that mean nothing here, or NULL; */
     char *mistakes;             /* those that should not, in words. */
+    char *qos_error;            /* QoS that was not taken, or NULL. */
+    char *qos_logged;           /* The last of them that was logged, or NULL. */
     struct sock_access sock_access;
     struct warnings warnings;
     struct ovs_mutex counters_mutex;    /* For who adds up the counters:
@@ -270,6 +292,19 @@ netdev_vhost_cast(const struct netdev *netdev)
     return CONTAINER_OF(netdev, struct netdev_vhost, up);
 }
 
+/* Sets or clears 'bit' of dev->special. */
+static inline void
+netdev_vhost_set_special(struct netdev_vhost *dev, unsigned int bit, bool on)
+{
+    unsigned int old;
+
+    if (on) {
+        atomic_or_explicit(&dev->special, bit, &old, memory_order_relaxed);
+    } else {
+        atomic_and_explicit(&dev->special, ~bit, &old, memory_order_relaxed);
+    }
+}
+
 /* netdev-vhost.c */
 const struct netdev_class *netdev_vhost_class(enum vhost_role);
 bool netdev_vhost_is_running(const struct netdev_vhost *,
@@ -285,6 +320,15 @@ int netdev_vhost_create_port(struct netdev_vhost *, const char *path,
 int netdev_vhost_set_config(struct netdev *, const struct smap *,
                             char **errp);
 int netdev_vhost_get_config(const struct netdev *, struct smap *);
+
+/* link.c */
+int netdev_vhost_get_carrier(const struct netdev *, bool *carrier);
+long long int netdev_vhost_get_carrier_resets(const struct netdev *);
+int netdev_vhost_get_features(const struct netdev *,
+                              enum netdev_features *current,
+                              enum netdev_features *advertised,
+                              enum netdev_features *supported,
+                              enum netdev_features *peer);
 
 /* loop.c: the threads of lib/vhost. */
 int vhost_netdev_start_loop(struct vhost_loop **);

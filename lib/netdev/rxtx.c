@@ -20,6 +20,7 @@
 #include "compat.h"
 #include "offload.h"
 #include "packets.h"
+#include "qos.h"
 
 BUILD_ASSERT_DECL(VHOST_BURST >= NETDEV_MAX_BURST);
 
@@ -236,19 +237,12 @@ rx_burst_small(struct netdev_rxq_vhost *rxq, struct vhost_burst *b,
 /* Receives the 'n' packets of 'b' into 'pkts' and returns how many there are
  * now.  Packets for which the pools have no room stay in the ring. */
 static inline unsigned int
-rx_burst(struct netdev_rxq_vhost *rxq, struct vhost_burst *b, unsigned int n,
-         struct dp_packet *pkts[])
+rx_burst_any(struct netdev_rxq_vhost *rxq, struct vhost_burst *b,
+             unsigned int n, struct dp_packet *pkts[])
 {
-    const struct netdev_vhost *dev = rxq->dev;
-    unsigned int count = 0;
-    bool active;
+    unsigned int count;
 
-    atomic_read_relaxed(&dev->active, &active);
-    if (OVS_UNLIKELY(!active || !dev->pool)) {
-        vhost_rxq_complete_later(rxq->ring, b, 0);
-        return 0;
-    }
-    if (OVS_LIKELY(!b->odd && b->max_len <= dev->pool->max_frame
+    if (OVS_LIKELY(!b->odd && b->max_len <= rxq->dev->pool->max_frame
                    && b->min_len >= ETH_HEADER_LEN)) {
         count = rx_burst_small(rxq, b, n, pkts);
     } else {
@@ -256,6 +250,41 @@ rx_burst(struct netdev_rxq_vhost *rxq, struct vhost_burst *b, unsigned int n,
     }
     counter_add(&rxq->counters->pkts.packets, count, false);
     return count;
+}
+
+/* The same for a port to which 'special' or a lack of memory applies.  As with
+ * the stock ports, what policing drops is counted as received, too. */
+static unsigned int __attribute__((__noinline__, __cold__))
+rx_burst_special(struct netdev_rxq_vhost *rxq, struct vhost_burst *b,
+                 unsigned int n, struct dp_packet *pkts[],
+                 unsigned int special)
+{
+    struct netdev_vhost *dev = rxq->dev;
+    unsigned int count, left;
+
+    if (special & DEV_DOWN || !dev->pool) {
+        vhost_rxq_complete_later(rxq->ring, b, 0);
+        return 0;
+    }
+    count = rx_burst_any(rxq, b, n, pkts);
+    left = netdev_vhost_police_rx(dev, pkts, count);
+    if (left < count) {
+        rx_event(rxq->counters, RX_DROP_QOS, count - left);
+    }
+    return left;
+}
+
+static inline unsigned int
+rx_burst(struct netdev_rxq_vhost *rxq, struct vhost_burst *b, unsigned int n,
+         struct dp_packet *pkts[])
+{
+    unsigned int special;
+
+    atomic_read_relaxed(&rxq->dev->special, &special);
+    if (OVS_UNLIKELY(special & DEV_SPECIAL_RX || !rxq->dev->pool)) {
+        return rx_burst_special(rxq, b, n, pkts, special);
+    }
+    return rx_burst_any(rxq, b, n, pkts);
 }
 
 /* Builds what a migrated guest that cannot announce itself would send: a RARP
@@ -548,6 +577,28 @@ tx_burst(struct netdev_vhost *dev, struct tx_slot *slot,
     packet_pool_free(pkts, n);
 }
 
+/* Drops those of 'n' packets that are not to be sent to a port to which
+ * 'special' or the lack of a sender applies, and returns how many of 'pkts'
+ * are left. */
+static unsigned int __attribute__((__noinline__, __cold__))
+tx_special(struct netdev_vhost *dev, struct tx_slot *slot,
+           struct dp_packet *pkts[], unsigned int n, unsigned int special,
+           bool shared)
+{
+    unsigned int left;
+
+    if (special & DEV_DOWN || !slot->sender) {
+        tx_event(slot, TX_DROP_DOWN, n, shared);
+        packet_pool_free(pkts, n);
+        return 0;
+    }
+    left = netdev_vhost_police_tx(dev, pkts, n);
+    if (left < n) {
+        tx_event(slot, TX_DROP_QOS, n - left, shared);
+    }
+    return left;
+}
+
 int
 netdev_vhost_send(struct netdev *netdev, int qid,
                   struct dp_packet_batch *batch, bool concurrent_txq)
@@ -556,27 +607,26 @@ netdev_vhost_send(struct netdev *netdev, int qid,
     unsigned int n = dp_packet_batch_size(batch);
     struct dp_packet **pkts = batch->packets;
     struct tx_slot *slot;
-    bool active;
+    unsigned int special;
 
     if (OVS_UNLIKELY(!dev->n_slots)) {
         packet_pool_free(pkts, n);
         return 0;
     }
     slot = dev->slots[(unsigned int) qid % dev->n_slots];
-    atomic_read_relaxed(&dev->active, &active);
-    if (OVS_UNLIKELY(!active || !slot->sender)) {
-        tx_event(slot, TX_DROP_DOWN, n, concurrent_txq);
-        packet_pool_free(pkts, n);
-    } else {
-        /* Batches have no bound in some versions. */
-        for (unsigned int i = 0; i < n; i += VHOST_BURST) {
-            unsigned int chunk = MIN(n - i, VHOST_BURST);
+    atomic_read_relaxed(&dev->special, &special);
+    if (OVS_UNLIKELY(special & DEV_SPECIAL_TX || !slot->sender)) {
+        n = tx_special(dev, slot, pkts, n, special, concurrent_txq);
+    }
 
-            if (OVS_LIKELY(!concurrent_txq)) {
-                tx_burst(dev, slot, pkts + i, chunk, false);
-            } else {
-                tx_burst(dev, slot, pkts + i, chunk, true);
-            }
+    /* Batches have no bound in some versions. */
+    for (unsigned int i = 0; i < n; i += VHOST_BURST) {
+        unsigned int chunk = MIN(n - i, VHOST_BURST);
+
+        if (OVS_LIKELY(!concurrent_txq)) {
+            tx_burst(dev, slot, pkts + i, chunk, false);
+        } else {
+            tx_burst(dev, slot, pkts + i, chunk, true);
         }
     }
     return 0;

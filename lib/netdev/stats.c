@@ -12,6 +12,7 @@
 #include "private.h"
 
 #include "openvswitch/netdev.h"
+#include "qos.h"
 #include "util.h"
 
 const char *const rx_event_names[RX_N_EVENTS] = {
@@ -19,6 +20,7 @@ const char *const rx_event_names[RX_N_EVENTS] = {
     [RX_DROP_TOO_BIG] = "too_big_drops",
     [RX_DROP_BAD_CSUM] = "bad_csum_drops",
     [RX_DROP_BAD_GSO] = "bad_gso_drops",
+    [RX_DROP_QOS] = "qos_drops",
     [RX_ALLOC_FAILED] = "mbuf_alloc_failed",
     [RX_CSUM_COMPLETED] = "csum_completed",
     [RX_RARP] = "rarp_packets",
@@ -31,6 +33,7 @@ const char *const tx_event_names[TX_N_EVENTS] = {
     [TX_DROP_DOWN] = "link_down_drops",
     [TX_DROP_TOO_BIG] = "too_big_drops",
     [TX_DROP_RUNT] = "runt_drops",
+    [TX_DROP_QOS] = "qos_drops",
     [TX_RETRIES] = "retries",
 };
 
@@ -104,7 +107,8 @@ netdev_vhost_sum(const struct netdev_vhost *dev,
 }
 
 /* A device's state: where each sum is among the values that go with a guest to
- * another host (DEVICE_STATE).  This never changes. */
+ * another host (DEVICE_STATE).  This never changes.  (Those from 60 on are
+ * qos.c's.) */
 enum {
     STATE_RX = 0,               /* Packets, bytes, multicast, broadcast, */
     STATE_SIZES = 4,            /* sizes. */
@@ -120,6 +124,7 @@ static const uint8_t rx_event_places[RX_N_EVENTS] = {
     [RX_ALLOC_FAILED] = 36,
     [RX_CSUM_COMPLETED] = 37,
     [RX_RARP] = 38,
+    [RX_DROP_QOS] = 39,
 };
 
 static const uint8_t tx_event_places[TX_N_EVENTS] = {
@@ -130,6 +135,7 @@ static const uint8_t tx_event_places[TX_N_EVENTS] = {
     [TX_DROP_TOO_BIG] = 52,
     [TX_DROP_RUNT] = 53,
     [TX_RETRIES] = 54,
+    [TX_DROP_QOS] = 55,
 };
 
 static void
@@ -183,6 +189,7 @@ netdev_vhost_save(void *dev, uint64_t values[VHOST_STATE_VALUES])
 
     netdev_vhost_sum(dev, &t);
     totals_transfer(&t, values, save_sum);
+    netdev_vhost_qos_save(dev, values);
 }
 
 /* The same. */
@@ -196,6 +203,7 @@ netdev_vhost_load(void *dev_, const uint64_t values[VHOST_STATE_VALUES])
     ovs_mutex_lock(&dev->counters_mutex);
     totals_transfer(&dev->before, copy, load_sum);
     ovs_mutex_unlock(&dev->counters_mutex);
+    netdev_vhost_qos_load(dev, values);
 }
 
 /* Sums over the rings of one direction: 'side' is 0 for those that the guest
@@ -318,7 +326,8 @@ custom_add(struct custom *c, uint64_t value, const char *format, ...)
 
 static void
 custom_add_queue(struct custom *c, const char *side, unsigned int q,
-                 const struct pkt_counters *pkts, const uint64_t *ring)
+                 const struct pkt_counters *pkts, const uint64_t *ring,
+                 uint64_t alloc_failed)
 {
     custom_add(c, pkts->packets, "%s_q%u_good_packets", side, q);
     custom_add(c, pkts->bytes, "%s_q%u_good_bytes", side, q);
@@ -338,6 +347,11 @@ custom_add_queue(struct custom *c, const char *side, unsigned int q,
     custom_add(c, ring[VHOST_C_IOTLB_HITS], "%s_q%u_iotlb_hits", side, q);
     custom_add(c, ring[VHOST_C_IOTLB_MISSES] + ring[VHOST_C_IOTLB_AHEAD],
                "%s_q%u_iotlb_misses", side, q);
+
+    /* The stock ports' asynchronous copies, which they do not make either. */
+    custom_add(c, 0, "%s_q%u_inflight_submitted", side, q);
+    custom_add(c, 0, "%s_q%u_inflight_completed", side, q);
+    custom_add(c, alloc_failed, "%s_q%u_mbuf_alloc_failed", side, q);
 }
 
 static void
@@ -358,9 +372,9 @@ custom_add_queues(struct custom *c, const struct netdev_vhost *dev)
                                                 &vring)) {
             vring = no_vring;
         }
-        custom_add_queue(c, "rx", q, &pkts, vring.counters);
-        custom_add(c, rx ? counter_get(&rx->events[RX_ALLOC_FAILED]) : 0,
-                   "rx_q%u_mbuf_alloc_failed", q);
+        custom_add_queue(c, "rx", q, &pkts, vring.counters,
+                         (rx ? counter_get(&rx->events[RX_ALLOC_FAILED])
+                          : 0));
     }
     for (unsigned int q = 0; q < dev->up.n_rxq; q++) {
         struct pkt_counters pkts = { .packets = 0 };
@@ -370,7 +384,7 @@ custom_add_queues(struct custom *c, const struct netdev_vhost *dev)
         if (!dev->port || !vhost_port_get_vring(dev->port, 2 * q, &vring)) {
             vring = no_vring;
         }
-        custom_add_queue(c, "tx", q, &pkts, vring.counters);
+        custom_add_queue(c, "tx", q, &pkts, vring.counters, 0);
     }
 }
 
@@ -396,18 +410,21 @@ netdev_vhost_get_custom_stats(const struct netdev *netdev,
     custom_add(&c, t.tx_events[TX_DROP_FULL] + t.tx_events[TX_DROP_TOO_BIG]
                + t.tx_events[TX_DROP_RUNT], "ovs_tx_failure_drops");
     custom_add(&c, t.tx_events[TX_DROP_MTU], "ovs_tx_mtu_exceeded_drops");
-    custom_add(&c, 0, "ovs_tx_qos_drops");
-    custom_add(&c, 0, "ovs_rx_qos_drops");
+    custom_add(&c, t.tx_events[TX_DROP_QOS], "ovs_tx_qos_drops");
+    custom_add(&c, t.rx_events[RX_DROP_QOS], "ovs_rx_qos_drops");
     custom_add(&c, t.tx_events[TX_DROP_HWOL], "ovs_tx_invalid_hwol_drops");
 
     /* More of the same kind. */
     custom_add(&c, t.tx_events[TX_DROP_FULL], "ovs_vhost_tx_%s",
                tx_event_names[TX_DROP_FULL]);
-    for (int i = TX_DROP_DOWN; i < TX_N_DROPS; i++) {
+    for (int i = TX_DROP_DOWN; i < TX_DROP_QOS; i++) {
         custom_add(&c, t.tx_events[i], "ovs_vhost_tx_%s", tx_event_names[i]);
     }
     for (int i = 0; i < RX_N_EVENTS; i++) {
-        custom_add(&c, t.rx_events[i], "ovs_vhost_rx_%s", rx_event_names[i]);
+        if (i != RX_DROP_QOS) {
+            custom_add(&c, t.rx_events[i], "ovs_vhost_rx_%s",
+                       rx_event_names[i]);
+        }
     }
 
     /* What the rings know, both directions together for guests' errors. */

@@ -99,6 +99,8 @@ add_status(const struct netdev_vhost *dev, const struct vhost_port_info *info,
     } else if (info->record_error[0]) {
         smap_add(args, "crash_record_error", info->record_error);
     }
+    smap_add_format(args, "n_rxq", "%d", dev->up.n_rxq);
+    smap_add_format(args, "n_txq", "%d", dev->up.n_txq);
     smap_add_format(args, "num_of_vrings", "%u", info->n_vrings);
     for (unsigned int i = 0; i < info->n_vrings; i++) {
         struct vhost_vring_info vring;
@@ -122,6 +124,9 @@ netdev_vhost_add_status(const struct netdev_vhost *dev, struct smap *args)
     }
     if (dev->ignored) {
         smap_add(args, "ignored_options", dev->ignored);
+    }
+    if (dev->qos_error) {
+        smap_add(args, "qos_error", dev->qos_error);
     }
     netdev_vhost_warnings_to_status(&dev->warnings, args);
     if (dev->port) {

@@ -16,6 +16,7 @@
 
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
+#include "qos.h"
 #include "timeval.h"
 #include "unixctl.h"
 
@@ -234,6 +235,7 @@ show_port(struct ds *ds, const struct netdev_vhost *dev)
     show_features(ds, dev, &info);
     show_memory(ds, dev, &info);
     show_iommu(ds, dev);
+    netdev_vhost_qos_format(dev, ds);
 
     if (info.record[0]) {
         ds_put_format(ds, "    crash record: %s\n", info.record);

@@ -151,7 +151,7 @@ collect(struct netdev_vhost *dev, const struct vhost_port_info *info,
     f->features = info->features;
     f->mtu = dev->mtu;
     f->n_pairs = info->n_enabled_pairs;
-    f->n_senders = dev->n_slots;
+    f->n_senders = dev->n_own_slots;
     if (f->state == VHOST_S_READY) {
         ask_nodes(dev, info->numa, f);
     }
@@ -235,7 +235,7 @@ few_queues_text(const struct netdev_vhost *dev,
                      "for each other: give it more queues (QEMU: queues=N for "
                      "its netdev, mq=on,vectors=2N+2 for its device; in the "
                      "guest: ethtool -L eth0 combined N), or have fewer PMD "
-                     "threads", dev->n_slots, info->n_enabled_pairs,
+                     "threads", dev->n_own_slots, info->n_enabled_pairs,
                      info->n_enabled_pairs == 1 ? "" : "s");
 }
 
