@@ -181,8 +181,7 @@ def replay(bed):
     ports, sockets = plug_all(
         bed, "br-int", mode, VIFS,
         lambda port_id: ml2_ovs_binding(socket_dir, port_id)[2])
-    if bed.stock:
-        limit_bandwidth(ports[0], 100000, 80000)
+    limit_bandwidth(ports[0], 100000, 80000)
     with Guests(bed, sockets, listen=True, size=MTU + 14) as guests:
         guests.wait_traffic(*ports)
         for port in ports:
