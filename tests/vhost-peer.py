@@ -13,12 +13,10 @@
                             tell their number
     check COUNT SIZE        reads what "capture" wrote from the input: each of
                             these frames must be there once and as it was sent
-    fragments COUNT         prints a capture (pcap) of first fragments of IPv4,
-                            each of another packet
     ping ADDRESS COUNT      pings, every 10 ms, and prints how many answers came
 
-All but "fragments" print "ready" once they are, and stay until they are killed,
-except "send", "check", "ping" and "garbage", which ends when the switch has closed the
+All print "ready" once they are, and stay until they are killed, except "send",
+"check", "ping" and "garbage", which ends when the switch has closed the
 connection.
 """
 
@@ -168,22 +166,6 @@ def checksum(data):
     return ~total & 0xffff
 
 
-def first_fragment(number):
-    header = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 1204, number, 0x2000, 64, 17,
-                         0, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]))
-    header = header[:10] + struct.pack(">H", checksum(header)) + header[12:]
-    return DESTINATION + SOURCE + b"\x08\x00" + header + bytes(1184)
-
-
-def fragments(count):
-    out = sys.stdout.buffer
-    out.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65535, 1))
-    for i in range(int(count)):
-        data = first_fragment(i)
-        out.write(struct.pack("<IIII", i // 1000, i % 1000 * 1000, len(data),
-                              len(data)) + data)
-
-
 def ping(address, count):
     sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     sock.settimeout(2)
@@ -208,7 +190,7 @@ def main():
     commands = {"listen": listen, "garbage": garbage, "half": half,
                 "garbage-listen": garbage_listen, "silent": silent,
                 "capture": capture, "send": send, "check": check,
-                "fragments": fragments, "ping": ping}
+                "ping": ping}
     try:
         commands[sys.argv[1]](*sys.argv[2:])
     except (KeyError, IndexError, TypeError):

@@ -31,7 +31,7 @@ static const struct {
     int clear_after;
 } rules[N_WARNINGS] = {
     [WARNING_NO_LISTENER] = { "no_listener", 10000, 0 },
-    [WARNING_REFUSED] = { "refused", 0, 0 },
+    [WARNING_REFUSED] = { "refused", 2000, 0 },
     [WARNING_NO_FRONT_END] = { "no_front_end", 10000, 0 },
     [WARNING_SOCKET_LOST] = { "socket_lost", 2000, 0 },
     [WARNING_SOCKET_ACCESS] = { "socket_access", 0, 0 },
@@ -138,7 +138,8 @@ warning_judge(enum warning_kind kind, const struct warning_facts *f)
     case WARNING_NO_FRONT_END:
         return judge_front_end(f);
     case WARNING_SOCKET_LOST:
-        return verdict(f->socket_lost);
+        /* It may have been moved to where the guest finds it. */
+        return verdict(f->state == VHOST_S_WAITING && f->socket_lost);
     case WARNING_SOCKET_ACCESS:
         return verdict(f->access_failed);
     case WARNING_IGNORED_OPTIONS:

@@ -156,6 +156,10 @@ collect(struct netdev_vhost *dev, const struct vhost_port_info *info,
         ask_nodes(dev, info->numa, f);
     }
     look_at_senders(dev, f);
+    if (info->postcopy == VHOST_POSTCOPY_RUNNING) {
+        /* What looks like a full ring is memory that has not come. */
+        f->stuck = false;
+    }
     look_at_waits(dev, ms, f);
     look_at_pool(dev, f);
     if (!w->looked_at) {
@@ -252,11 +256,11 @@ text_of(enum warning_kind kind, const struct netdev_vhost *dev,
     case WARNING_NO_FRONT_END:
         return no_front_end_text(dev, info);
     case WARNING_SOCKET_LOST:
-        return xasprintf("%s is not this port's socket any more, so that no "
-                         "guest can connect: another program has removed or "
-                         "replaced it (QEMU with server=on does: use a port "
-                         "of type vhostuserclient then); to have it made "
-                         "again, delete and add the port", info->path);
+        return xasprintf("%s is not this port's socket any more: a program "
+                         "has removed, moved or replaced it (QEMU with "
+                         "server=on does that: then use a port of type "
+                         "vhostuserclient); to have it made again, delete and "
+                         "add the port", info->path);
     case WARNING_SOCKET_ACCESS:
         return xasprintf("%s; give ovs-vswitchd the right to change it "
                          "(CAP_CHOWN and CAP_FOWNER, or run it as a member of "
@@ -275,8 +279,9 @@ text_of(enum warning_kind kind, const struct netdev_vhost *dev,
     case WARNING_NOT_DRAINING:
         return xstrdup("the guest takes nothing from its full ring, and what "
                        "is sent to it is dropped (ring_full_drops): look "
-                       "whether its vCPUs run and its driver is alive, and "
-                       "whether it uses all the queues that it has enabled");
+                       "whether its vCPUs run, its interface is up, and its "
+                       "driver or program polls all queues that it has "
+                       "enabled");
     case WARNING_FEW_QUEUES:
         return few_queues_text(dev, info);
     case WARNING_POOL_LOW:

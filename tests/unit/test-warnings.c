@@ -95,6 +95,9 @@ test_peers(void)
     f.silent = false;
     f.socket_lost = true;
     check_only(&f, WARNING_SOCKET_LOST);
+    f.state = VHOST_S_READY;
+    CHECK_EQ(warning_judge(WARNING_SOCKET_LOST, &f), VERDICT_NO);
+    f.state = VHOST_S_WAITING;
     f.socket_lost = false;
     f.access_failed = true;
     check_only(&f, WARNING_SOCKET_ACCESS);
