@@ -169,6 +169,11 @@ def unforeseen(life):
 
 # MTU.
 
+def has_counters(life):
+    """Whether the port counts: of Open vSwitch 3.1, dpdkvhostuser does not."""
+    return life.kind != "dpdkvhostuser"
+
+
 def large_pings(life, size, mtu):
     """Pings of 'size' bytes pass in whole frames."""
     count = 5
@@ -180,6 +185,8 @@ def large_pings(life, size, mtu):
     for before, old_bytes, way in zip(frames, n_bytes, ("rx", "tx")):
         new = life.stat(way + "_packets") - before
         new_bytes = life.stat(way + "_bytes") - old_bytes
+        if not has_counters(life):
+            continue
         if new > 4 * count or new_bytes < 2 * count * size:
             raise LabError("MTU %d: %d bytes in %d frames, %s"
                            % (mtu, new_bytes, new, way))
@@ -236,7 +243,8 @@ def mtu(life):
     refused = life.stat("ovs_tx_mtu_exceeded_drops")
     if life.ping(5, 8000):
         raise LabError("a frame larger than the port's MTU passed")
-    if life.stat("ovs_tx_mtu_exceeded_drops") - refused != 5:
+    if has_counters(life) \
+            and life.stat("ovs_tx_mtu_exceeded_drops") - refused != 5:
         raise LabError("not 5 frames are counted as larger than the MTU")
     life.reach()
     life.say("larger frames are dropped and counted")
