@@ -331,6 +331,25 @@ class Story:
         check("AIO is not available" not in log, "no AIO")
         return result
 
+    def other_user_socket(self):
+        """as user openvswitch, a socket for QEMU's group"""
+        def action():
+            self.machine.vsctl(
+                "add-port", "br0", "vm3", "--", "set", "Interface", "vm3",
+                "type=vhostuser", "options:vhost-sock-mode=0660",
+                "options:vhost-sock-owner=:" + USER)
+            path = self.machine.path("/run/openvswitch/vm3")
+            found = wait_until(
+                lambda: os.path.exists(path) and os.stat(path), 10,
+                "the port listens")
+            check(found.st_mode & 0o7777 == 0o660, "%o" % found.st_mode)
+            check(found.st_gid == int(self.machine.run("id", "-g", USER)),
+                  "its group is %d" % found.st_gid)
+            status = self.machine.vsctl("get", "Interface", "vm3", "status")
+            check("socket_access" not in status, status)
+            self.machine.vsctl("del-port", "vm3")
+        return self.leave_alone(action)
+
     def other_user_killed(self):
         """as user openvswitch, killed and started"""
         result = self.interrupt(self.kill)
@@ -439,9 +458,10 @@ class Story:
 STEPS = (Story.debian, Story.dpdk, Story.install, Story.switch_over,
          Story.our_types, Story.tools, Story.restarted, Story.upgrade,
          Story.upgraded, Story.killed, Story.other_user,
-         Story.other_user_killed, Story.other_user_postcopy,
-         Story.root_again, Story.roll_back, Story.remove, Story.removed,
-         Story.purge, Story.make_install, Story.make_uninstall)
+         Story.other_user_socket, Story.other_user_killed,
+         Story.other_user_postcopy, Story.root_again, Story.roll_back,
+         Story.remove, Story.removed, Story.purge, Story.make_install,
+         Story.make_uninstall)
 
 
 def main():
