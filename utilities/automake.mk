@@ -2,8 +2,8 @@
 # Copyright (c) 2026 The ovs-vhost authors.
 #
 # Programs and scripts that a person runs: those that are compiled are
-# installed, and ovs-vhost-top, which is
-# one file; other scripts run from the source tree.
+# installed, and ovs-vhost-top, which is one file; other scripts need a build of
+# their own and run from the source tree.
 
 # The vhost-user front end and virtqueue driver of unit tests and of
 # ovs-vhost-guest.
@@ -109,6 +109,24 @@ dist_man_MANS = \
 	utilities/ovs-vhost-guest.1 \
 	utilities/ovs-vhost-session.1 \
 	utilities/ovs-vhost-top.1
+
+# bash looks there when it first completes a command of that name.
+bashcompletiondir = $(datadir)/bash-completion/completions
+completed_commands = ovs-vhost-session ovs-vhost-top ovs-appctl
+INSTALL_DATA_LOCAL += install-completion
+install-completion:
+	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'
+	$(INSTALL_DATA) '$(srcdir)/utilities/ovs-vhost-completion.bash' \
+		'$(DESTDIR)$(bashcompletiondir)/ovs-vhost-guest'
+	cd '$(DESTDIR)$(bashcompletiondir)' && for name in \
+	    $(completed_commands); do \
+	    ln -sf ovs-vhost-guest $$name || exit 1; \
+	done
+UNINSTALL_LOCAL += uninstall-completion
+uninstall-completion:
+	test ! -d '$(DESTDIR)$(bashcompletiondir)' \
+	    || { cd '$(DESTDIR)$(bashcompletiondir)' \
+		&& rm -f ovs-vhost-guest $(completed_commands); }
 
 EXTRA_DIST += \
 	utilities/ovs-vhost-bench \
