@@ -31,6 +31,7 @@ KERNEL = "/usr/lib/openvswitch-switch/ovs-vswitchd"
 DPDK = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 OURS = "/usr/libexec/ovs-vhost/ovs-vswitchd"
 PLUGIN = "/usr/lib/openvswitch/plugins/ovs-vhost.so"
+COMPLETIONS = "/usr/share/bash-completion/completions"
 STOCK_TYPE, OUR_TYPE = "dpdkvhostuserclient", "vhostuserclient"
 DEFAULTS = "/etc/default/openvswitch-switch"
 USER = "openvswitch"
@@ -278,6 +279,9 @@ class Story:
         check(all(port in top for port in PORTS), top)
         self.machine.run("ovs-vhost-guest", "--features", "list")
         self.machine.run("ovs-vhost-session", "--help")
+        for name in "ovs-vhost-guest", "ovs-vhost-top", "ovs-appctl":
+            self.machine.run("bash", "-c", ". %s/%s && complete -p %s" % (
+                COMPLETIONS, name, name))
 
     def restarted(self):
         """restarted; all memory is locked"""
