@@ -97,6 +97,7 @@ EXTRA_DIST += \
 	tests/check-compat \
 	tests/check-install \
 	tests/install.py \
+	tests/doc-links.py \
 	tests/doc-names.py \
 	tests/doc-run.py \
 	tests/qemu-life.py \
