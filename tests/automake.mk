@@ -9,6 +9,7 @@
 # A file of the suite is added to TESTSUITE_AT and included by testsuite.at.
 
 unit_tests = \
+	tests/unit/test-capture \
 	tests/unit/test-copy \
 	tests/unit/test-crash \
 	tests/unit/test-driver \
@@ -38,6 +39,14 @@ tests_unit_test_warnings_SOURCES = \
 	tests/unit/test-warnings.c \
 	lib/netdev/nearest.c \
 	lib/netdev/warning-rules.c
+
+# The parts of lib/netdev that need no switch.
+tests_unit_test_capture_SOURCES = \
+	tests/unit/test-capture.c \
+	lib/netdev/capture-ring.c \
+	lib/netdev/capture-ring.h \
+	lib/netdev/pcapng.c \
+	lib/netdev/pcapng.h
 
 # What unit tests share.
 check_LIBRARIES += tests/unit/libunit.a
@@ -84,6 +93,7 @@ TESTSUITE_AT = \
 	tests/takeover.at \
 	tests/warnings.at \
 	tests/docs.at \
+	tests/capture.at \
 	tests/qos.at \
 	tests/migration.at \
 	tests/no-dpdk.at \
@@ -116,6 +126,7 @@ EXTRA_DIST += \
 	tests/recordings/record.py \
 	tests/recordings/testpmd.jsonl \
 	tests/vhost-completion.bash \
+	tests/vhost-capture.py \
 	tests/vhost-headers.py \
 	tests/vhost-masks.py \
 	tests/vhost-offloads.py \

@@ -8,6 +8,13 @@
 # from ovs-vswitchd.
 
 netdev_sources = \
+	lib/netdev/capture-command.c \
+	lib/netdev/capture-file.c \
+	lib/netdev/capture-file.h \
+	lib/netdev/capture-ring.c \
+	lib/netdev/capture-ring.h \
+	lib/netdev/capture.c \
+	lib/netdev/capture.h \
 	lib/netdev/commands.h \
 	lib/netdev/compat.h \
 	lib/netdev/config.c \
@@ -24,6 +31,8 @@ netdev_sources = \
 	lib/netdev/options.h \
 	lib/netdev/packet-pool.c \
 	lib/netdev/packet-pool.h \
+	lib/netdev/pcapng.c \
+	lib/netdev/pcapng.h \
 	lib/netdev/plugin.c \
 	lib/netdev/policer.h \
 	lib/netdev/private.h \

@@ -40,5 +40,6 @@ void netdev_vhost_for_ports(struct unixctl_conn *, int argc,
 /* Commands that are not in unixctl.c. */
 void netdev_vhost_memory_register(void);    /* show-memory.c */
 void netdev_vhost_log_register(void);       /* show-log.c */
+void netdev_vhost_capture_register(void);   /* capture-command.c */
 
 #endif /* commands.h */

@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <limits.h>
 
+#include "capture.h"
 #include "compat.h"
 #include "dpdk.h"
 #include "fatal-signal.h"
@@ -135,6 +136,7 @@ construct(struct netdev_vhost *dev, enum vhost_role role)
     atomic_init(&dev->special, 0);
     ovsrcu_init(&dev->ingress, NULL);
     ovsrcu_init(&dev->qos, NULL);
+    ovsrcu_init(&dev->capture, NULL);
     atomic_init(&dev->tx_retries_max, VHOST_TX_RETRIES_DEFAULT);
     atomic_init(&dev->changes, 0);
     dev->up.n_rxq = 0;
@@ -178,6 +180,7 @@ netdev_vhost_destruct(struct netdev *netdev)
     ovs_list_remove(&dev->node);
     ovs_mutex_unlock(&devices_mutex);
 
+    capture_stop(dev, "the port was deleted");
     if (dev->port) {
         vhost_port_destroy(dev->port);
     }

@@ -44,6 +44,7 @@
 #include "vhost/ring.h"
 #include "vhost/vhost.h"
 
+struct capture;
 struct ds;
 struct ingress_policer;
 struct json;
@@ -191,9 +192,10 @@ enum {
     DEV_DOWN = 1 << 0,          /* Not NETDEV_UP. */
     DEV_POLICED_RX = 1 << 1,    /* 'ingress' is set. */
     DEV_POLICED_TX = 1 << 2,    /* 'qos' is set. */
+    DEV_CAPTURED = 1 << 3,      /* 'capture' may be set. */
 
-    DEV_SPECIAL_RX = DEV_DOWN | DEV_POLICED_RX,
-    DEV_SPECIAL_TX = DEV_DOWN | DEV_POLICED_TX,
+    DEV_SPECIAL_RX = DEV_DOWN | DEV_POLICED_RX | DEV_CAPTURED,
+    DEV_SPECIAL_TX = DEV_DOWN | DEV_POLICED_TX | DEV_CAPTURED,
 };
 
 struct netdev_vhost {
@@ -216,6 +218,7 @@ struct netdev_vhost {
     /* Only looked at if 'special' says so; see qos.c. */
     OVSRCU_TYPE(struct ingress_policer *) ingress;
     OVSRCU_TYPE(struct qos *) qos;
+    OVSRCU_TYPE(struct capture *) capture;      /* See capture.c. */
 
     /* Set by the event thread: enum vhost_change. */
     OVS_ALIGNED_VAR(CACHE_LINE_SIZE) atomic_uint changes;

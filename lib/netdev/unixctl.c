@@ -397,4 +397,5 @@ netdev_vhost_unixctl_register(void)
                              vhost_reset_stats, NULL);
     netdev_vhost_memory_register();
     netdev_vhost_log_register();
+    netdev_vhost_capture_register();
 }
