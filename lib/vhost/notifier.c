@@ -202,13 +202,14 @@ vhost_call_forget_slow(struct vhost_call *call)
 static void
 send_call(struct vhost_call *call, const struct vhost_vring *vr)
 {
-    clockid_t clock = (call->n_slow ? CLOCK_THREAD_CPUTIME_ID
+    bool suspicious = call->n_slow > 0;
+    clockid_t clock = (suspicious ? CLOCK_THREAD_CPUTIME_ID
                        : CLOCK_MONOTONIC);
     int64_t start = clock_ns(clock), time;
 
     add(vhost_notify(vr->callfd) ? &call->errors : &call->sent, 1);
     time = clock_ns(clock) - start;
-    if (__builtin_expect(time < VRING_SLOW_CALL, 1)) {
+    if (!vring_call_was_slow(time, suspicious)) {
         call->n_slow = 0;
         return;
     }

@@ -16,7 +16,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Start of the completion ring that io_setup(2) maps into the process.  Its
@@ -40,6 +42,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int n_users;
 static pthread_key_t context_key;
 static int zero_fd = -1;        /* What the requests read nothing from. */
+static int own_fd = -1;         /* An eventfd that no peer has. */
 
 /* Contexts of threads that have ended.  There are never more contexts than
  * there were threads at once; should that be a lot, not all are kept. */
@@ -88,19 +91,31 @@ vhost_notify_init(void)
     if (!have_key) {
         have_key = !pthread_key_create(&context_key, leave_context);
     }
-    if (!n_users++ && have_key) {
-        zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    if (!n_users++) {
+        own_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (have_key) {
+            zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+        }
     }
     pthread_mutex_unlock(&mutex);
+}
+
+static void
+close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
 }
 
 void
 vhost_notify_exit(void)
 {
     pthread_mutex_lock(&mutex);
-    if (!--n_users && zero_fd >= 0) {
-        close(zero_fd);
-        zero_fd = -1;
+    if (!--n_users) {
+        close_fd(&zero_fd);
+        close_fd(&own_fd);
     }
     pthread_mutex_unlock(&mutex);
 }
@@ -162,6 +177,24 @@ vhost_notify(int fd)
     }
     aio_reap();
     return 0;
+}
+
+static int64_t
+cpu_time_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+int64_t
+vhost_notify_cost(void)
+{
+    int64_t start = cpu_time_ns();
+
+    vhost_notify(own_fd);
+    return cpu_time_ns() - start;
 }
 
 bool

@@ -16,6 +16,7 @@
 #define VHOST_NOTIFY_H 1
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Before the first and after the last use of what follows; calls nest. */
 void vhost_notify_init(void);
@@ -24,6 +25,10 @@ void vhost_notify_exit(void);
 /* Adds 1 to the eventfd 'fd', from any thread, without blocking.  Returns 0 or
  * a positive errno value. */
 int vhost_notify(int fd);
+
+/* Makes a call that no peer has a part in, and returns the CPU time that it
+ * took this thread, in nanoseconds: what one costs here and now. */
+int64_t vhost_notify_cost(void);
 
 /* True if 'fd' is an eventfd.  Does not touch what is behind it otherwise: a
  * file system of the peer's could stall that. */

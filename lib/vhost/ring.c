@@ -40,6 +40,13 @@ clock_ns(clockid_t clock)
     return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
 }
 
+bool
+vring_call_was_slow(int64_t time, bool cpu_time)
+{
+    return (__builtin_expect(time >= VRING_SLOW_CALL, 0)
+            && (!cpu_time || time > VRING_SLOW_RATIO * vhost_notify_cost()));
+}
+
 /* Calls the guest.  VRING_SLOW_CALL says what the clocks are for. */
 static void
 call_at_once(struct vhost_vring *vr)
@@ -57,7 +64,7 @@ call_at_once(struct vhost_vring *vr)
         vring_count(st, VHOST_C_NOTIFICATIONS, 1);
     }
     time = clock_ns(clock) - start;
-    if (__builtin_expect(time < VRING_SLOW_CALL, 1)) {
+    if (!vring_call_was_slow(time, suspicious)) {
         st->n_slow_calls = 0;
     } else if (++st->n_slow_calls > VRING_MAX_SLOW_CALLS) {
         vring_break(vr, VHOST_C_SLOW_CALL, time, VRING_MAX_SLOW_CALLS);

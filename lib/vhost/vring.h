@@ -276,9 +276,17 @@ void vring_call(struct vhost_vring *);
  * Time that passes is no proof: the thread that a call wakes up may get the
  * CPU at once.  So a call that looks slow makes only suspicious, and from then
  * on it is the CPU time of the caller that counts, until one call was quick.
- * (That clock costs a system call.) */
+ * (That clock costs a system call.)  Nor is CPU time by itself: on a host that
+ * is a guest, it goes on while the hypervisor runs somebody else.  So a call
+ * is slow only if it takes so many times what one does that no peer has a part
+ * in. */
 #define VRING_SLOW_CALL 100000
+#define VRING_SLOW_RATIO 8
 #define VRING_MAX_SLOW_CALLS 8
+
+/* Whether a call that took 'time', in nanoseconds, of the CPU's if 'cpu_time',
+ * was slow. */
+bool vring_call_was_slow(int64_t time, bool cpu_time);
 
 /* What ring.h promises, without the gate, for each ring format.  complete()
  * and commit() show the guest its buffers; wants_call() says, after a full

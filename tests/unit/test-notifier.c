@@ -554,6 +554,67 @@ test_slow_call(void)
     notifier_end();
 }
 
+/* The eventfd that calls are compared with: the first one that this process
+ * opens. */
+static int
+open_own_eventfd(void)
+{
+    char link[64], name[64];
+
+    vhost_notify_init();
+    for (int fd = 3; fd < 1024; fd++) {
+        ssize_t n;
+
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        n = readlink(link, name, sizeof name - 1);
+        if (n > 0 && !strncmp(name, "anon_inode:[eventfd]", n)) {
+            return fd;
+        }
+    }
+    CHECK(!"no eventfd");
+    return -1;
+}
+
+/* Where all calls take long no ring is stopped for it. */
+static void
+check_slow_host(enum vhost_offload mode)
+{
+    static struct watchers w, own;
+    struct rig rig;
+    int own_fd = open_own_eventfd();
+
+    notifier_start(mode);
+    open_port(&rig, "p", 200);
+    watch(&own, own_fd);
+    watch(&w, call_fd(&rig));
+    for (unsigned int i = 0; i < 40; i++) {
+        uint64_t calls = n_called(&rig);
+
+        CHECK(rig_switch_send(&rig, 0, 60, i, NULL));
+        WAIT_FOR_MS(rig_vring(&rig, 0).broken || n_called(&rig) > calls,
+                    2000);
+    }
+    CHECK_EQ(rig_counter(&rig, 0, VHOST_C_SLOW_CALL), 0);
+    CHECK(!rig_vring(&rig, 0).broken);
+    unwatch(&w);
+    unwatch(&own);
+    rig_close(&rig);
+    notifier_end();
+    vhost_notify_exit();
+}
+
+static void
+test_slow_host(void)
+{
+    check_slow_host(VHOST_OFFLOAD_NEVER);
+}
+
+static void
+test_slow_host_offload(void)
+{
+    check_slow_host(VHOST_OFFLOAD_ALWAYS);
+}
+
 /* AIO contexts of this process. */
 static unsigned int
 n_contexts(void)
@@ -617,6 +678,8 @@ static const struct test_case cases[] = {
     { "ports", test_ports, 0 },
     { "blocked", test_blocked, 0 },
     { "slow-call", test_slow_call, 0 },
+    { "slow-host", test_slow_host, 0 },
+    { "slow-host-offload", test_slow_host_offload, 0 },
     { "contexts", test_contexts, 0 },
 };
 
