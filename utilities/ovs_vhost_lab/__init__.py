@@ -23,12 +23,14 @@ apt (for the guests' kernel, which is unpacked into a cache, not installed).
 
 from .build import Build
 from .dpdk import Testpmd, dpdk_image
-from .guest import Guest, Nic, accelerator
+from .guest import Guest, Nic, TapNic, WireNic, accelerator
+from .host_image import host_image
 from .image import Image, cache_dir, guest_image
 from .netns import NetworkNamespace
 from .process import LabError, Process, run, tail, wait_until
 from .switch import Switch
 
 __all__ = ["Build", "Guest", "Image", "LabError", "NetworkNamespace", "Nic",
-           "Process", "Switch", "Testpmd", "accelerator", "cache_dir",
-           "dpdk_image", "guest_image", "run", "tail", "wait_until"]
+           "Process", "Switch", "TapNic", "Testpmd", "WireNic", "accelerator",
+           "cache_dir", "dpdk_image", "guest_image", "host_image", "run",
+           "tail", "wait_until"]

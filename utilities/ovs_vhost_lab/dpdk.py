@@ -32,7 +32,6 @@ DRIVERS = ("net_virtio", "mempool_ring")
 MEMORY = 128                    # MiB of testpmd.
 HUGEPAGES = 96                  # Of 2 MiB, for hugepages= of the kernel.
 STDBUF = "/usr/libexec/coreutils/libstdbuf.so"  # It writes line by line.
-BASE = "/tmp/testpmd"           # .in, .log and .pid in the guest.
 
 # Takes all NICs on PCI from their drivers and prints their addresses.
 BIND = """cd /sys/bus/pci/devices
@@ -91,12 +90,19 @@ def bind_nics(guest, driver="vfio-pci"):
 class Testpmd:
     """testpmd in a Guest that runs a dpdk_image().
 
+    It drives all the guest's NICs or, if there are any, the virtual devices
+    'vdevs', as DPDK's option of that name has them.  Its files in the guest
+    are /tmp/NAME.in, .log and .pid.
+
     'words' are options of testpmd's own.  Its memory is of hugepages, which
     the guest's kernel must have been given, unless 'huge' is false: then each
     page has 4 KiB, and a translation of its own behind a vIOMMU."""
 
-    def __init__(self, guest, words=(), driver="vfio-pci", huge=True):
+    def __init__(self, guest, words=(), driver="vfio-pci", huge=True,
+                 vdevs=(), name="testpmd"):
         self.guest = guest
+        self.vdevs = tuple(vdevs)
+        self.base = "/tmp/" + name
         self.words = tuple(words)
         self.driver = driver
         self.huge = huge
@@ -107,8 +113,7 @@ class Testpmd:
         words = [PROGRAM, "--lcores", "0@0,1@0", "-m", str(MEMORY),
                  "--in-memory" if self.huge else "--no-huge --no-shconf",
                  "--no-telemetry"]
-        for address in bind_nics(self.guest, self.driver):
-            words += ["-a", address]
+        words += self._devices()
         words += ["--", "-i", "--no-mlockall", "--nb-cores=1",
                   "--total-num-mbufs=8192", *self.words]
         self.guest.check(
@@ -116,17 +121,24 @@ class Testpmd:
             "chmod go-w /; mkdir -p /var/run; rm -f {0}.in; mkfifo {0}.in;"
             " LD_LIBRARY_PATH=$(cat /etc/dpdk-drivers) LD_PRELOAD={1}"
             " _STDBUF_O=L setsid {2} <>{0}.in >{0}.log 2>&1 &"
-            " echo $! >{0}.pid".format(BASE, STDBUF, " ".join(words)))
+            " echo $! >{0}.pid".format(self.base, STDBUF, " ".join(words)))
         self._wait("testpmd>", timeout)
+
+    def _devices(self):
+        """Returns EAL's options for the devices."""
+        if self.vdevs:
+            return ["--no-pci", *("--vdev=" + each for each in self.vdevs)]
+        return [word for address in bind_nics(self.guest, self.driver)
+                for word in ("-a", address)]
 
     def _wait(self, text, timeout):
         """Waits until it has said 'text'."""
         status, output = self.guest.run(
             "until grep -q '{1}' {0}.log; do"
             " kill -0 $(cat {0}.pid) 2>/dev/null || exit 3; sleep 0.1; done".format(
-                BASE, text), timeout)
+                self.base, text), timeout)
         if status:
-            _, said = self.guest.run("tail -n 20 %s.log" % BASE)
+            _, said = self.guest.run("tail -n 20 %s.log" % self.base)
             raise LabError("testpmd in guest %s: %s\n%s" % (
                 self.guest.name, "it has ended" if status == 3 else
                 "no '%s' within %g s" % (text, scaled(timeout)),
@@ -137,11 +149,11 @@ class Testpmd:
         all."""
         self._marks += 1
         mark = "mark-%d-" % self._marks
-        size = int(self.guest.check("wc -c <%s.log" % BASE))
+        size = int(self.guest.check("wc -c <%s.log" % self.base))
         self.guest.check("printf '%%s\\n' %s >%s.in" % (
-            " ".join("'%s'" % line for line in (*lines, mark)), BASE))
+            " ".join("'%s'" % line for line in (*lines, mark)), self.base))
         self._wait(mark, timeout)
-        return self.guest.check("tail -c +%d %s.log" % (size + 1, BASE))
+        return self.guest.check("tail -c +%d %s.log" % (size + 1, self.base))
 
     def counters(self, port=0):
         """Returns (packets received, packets sent) since the last "clear port
@@ -158,7 +170,7 @@ class Testpmd:
         """Ends it in order: it gives back the NICs and its memory."""
         status, _ = self.guest.run(
             "echo quit >{0}.in; while kill -0 $(cat {0}.pid) 2>/dev/null; do"
-            " sleep 0.1; done".format(BASE), timeout)
+            " sleep 0.1; done".format(self.base), timeout)
         if status:
             raise LabError("testpmd in guest %s does not end"
                            % self.guest.name)

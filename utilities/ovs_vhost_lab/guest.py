@@ -124,6 +124,82 @@ class Nic:
     mtu: int = 0
     device: str = ""
 
+    def arguments(self, number, mac, accel):
+        """Returns QEMU's for the NIC 'number'."""
+        role = "server=on" if self.listen else "reconnect=1"
+        properties = [_virtio_net(number, mac, self.queues, accel)]
+        if self.device:
+            properties.append(self.device)
+        return ["-chardev", "socket,id=vhost%d,path=%s,%s"
+                            % (number, self.socket, role),
+                "-netdev", "vhost-user,id=net%d,chardev=vhost%d,queues=%d"
+                           % (number, number, self.queues),
+                "-device", ",".join(properties)]
+
+
+@dataclass
+class TapNic:
+    """A NIC of a guest that QEMU serves itself, with a tap behind it.
+
+    'tap' is an interface in the guest's network namespace.  'model' is a
+    device of QEMU's, such as e1000.  'address' and 'mtu' as of a Nic.  With
+    'offloads' QEMU leaves checksums and segmentation to who reads the tap."""
+
+    tap: str
+    model: str = "virtio-net-pci"
+    address: str = ""
+    mac: str = ""
+    mtu: int = 0
+    offloads: bool = False
+
+    def arguments(self, number, mac, accel):
+        """Returns QEMU's for the NIC 'number'."""
+        return ["-netdev", "tap,id=net%d,ifname=%s,script=no,downscript=no,"
+                           "vhost=off,vnet_hdr=%s"
+                           % (number, self.tap,
+                              "on" if self.offloads else "off"),
+                "-device", _emulated(self.model, number, mac, accel)]
+
+
+@dataclass
+class WireNic:
+    """A NIC of a guest whose wire is a pair of UNIX datagram sockets, a frame
+    in each datagram: QEMU binds 'near' and sends to 'far'.  'model', 'address'
+    and 'mtu' as of a TapNic."""
+
+    near: str
+    far: str
+    model: str = "virtio-net-pci"
+    address: str = ""
+    mac: str = ""
+    mtu: int = 0
+
+    def arguments(self, number, mac, accel):
+        """Returns QEMU's for the NIC 'number'."""
+        return ["-netdev", "dgram,id=net%d,local.type=unix,local.path=%s,"
+                           "remote.type=unix,remote.path=%s"
+                           % (number, self.near, self.far),
+                "-device", _emulated(self.model, number, mac, accel)]
+
+
+def _emulated(model, number, mac, accel):
+    if model == "virtio-net-pci":
+        return _virtio_net(number, mac, 1, accel)
+    return "%s,netdev=net%d,mac=%s" % (model, number, mac)
+
+
+def _virtio_net(number, mac, queues, accel):
+    properties = ["virtio-net-pci", "netdev=net%d" % number, "mac=" + mac]
+    if queues > 1:
+        properties.append("mq=on")
+    if accel == "tcg" and qemu_version() < (8,):
+        # QEMU 7.2 crashes with vhost-user and MSI-X where there is no
+        # KVM to route the interrupts: use INTx.
+        properties.append("vectors=0")
+    elif queues > 1:
+        properties.append("vectors=%d" % (2 * queues + 2))
+    return ",".join(properties)
+
 
 class Guest:
     """One virtual machine.  Its sockets and logs are 'folder'/NAME.*, so keep
@@ -153,8 +229,9 @@ class Guest:
     # Life.
 
     def start(self, *nics):
-        """Starts QEMU with a NIC for each Nic.  Returns at once: QEMU waits
-        for a switch where it listens, and the kernel takes seconds."""
+        """Starts QEMU with a NIC for each Nic, TapNic or WireNic.  Returns at
+        once: QEMU waits for a switch where it listens, and the kernel takes
+        seconds."""
         for path in (self.console_path, self.shell_path, self.qmp_path):
             if os.path.exists(path):
                 os.unlink(path)
@@ -260,7 +337,7 @@ class Guest:
         append = [KERNEL_ARGS, self.kernel_args, "lab.name=" + self.name]
         for number, nic in enumerate(nics):
             mac = nic.mac or self.mac(number)
-            words += self._nic(number, nic, mac)
+            words += nic.arguments(number, mac, self.accel)
             append.append("lab.nic=%s,%s,%s"
                           % (mac, nic.address, nic.mtu or ""))
         words += ["-kernel", self.image.kernel,
@@ -274,26 +351,6 @@ class Guest:
                       for place, letter in enumerate(self.name))
         return "52:54:00:%02x:%02x:%02x" % (letters >> 8 & 255,
                                             letters & 255, number)
-
-    def _nic(self, number, nic, mac):
-        role = "server=on" if nic.listen else "reconnect=1"
-        properties = ["virtio-net-pci", "netdev=net%d" % number,
-                      "mac=" + mac]
-        if nic.queues > 1:
-            properties.append("mq=on")
-        if self.accel == "tcg" and qemu_version() < (8,):
-            # QEMU 7.2 crashes with vhost-user and MSI-X where there is no
-            # KVM to route the interrupts: use INTx.
-            properties.append("vectors=0")
-        elif nic.queues > 1:
-            properties.append("vectors=%d" % (2 * nic.queues + 2))
-        if nic.device:
-            properties.append(nic.device)
-        return ["-chardev", "socket,id=vhost%d,path=%s,%s"
-                            % (number, nic.socket, role),
-                "-netdev", "vhost-user,id=net%d,chardev=vhost%d,queues=%d"
-                           % (number, number, nic.queues),
-                "-device", ",".join(properties)]
 
 
 def _serial(name, path, log):

@@ -26,6 +26,7 @@ from .process import LabError, run
 
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 BUSYBOX_PACKAGE = "busybox-static"
+XZ_MAGIC = b"\xfd7zXZ\0"
 MODULES = ("virtio_pci", "virtio_net")
 
 # The guest's init.  Interfaces get the addresses that the kernel command line
@@ -303,6 +304,25 @@ def _kernel_file(kernel_root):
     return found[0]
 
 
+def _plain_kernel(path):
+    """Returns a kernel that is not compressed by xz, which it keeps in the
+    cache: without KVM, to uncompress it would be most of a guest's boot."""
+    with open(path, "rb") as stream:
+        contents = stream.read()
+    start = contents.find(XZ_MAGIC)
+    if start < 0:
+        return path
+    plain = os.path.join(cache_dir(), "kernels",
+                         os.path.basename(path).replace("vmlinuz", "vmlinux"))
+    if not os.path.exists(plain):
+        os.makedirs(os.path.dirname(plain), exist_ok=True)
+        kernel = lzma.LZMADecompressor().decompress(contents[start:])
+        if not kernel.startswith(b"\x7fELF"):
+            return path
+        _replace(plain, kernel)
+    return plain
+
+
 def _busybox_file(root):
     for path in ("bin/busybox", "usr/bin/busybox"):
         if os.path.exists(os.path.join(root, path)):
@@ -324,7 +344,7 @@ def guest_image(modules=MODULES, programs=(), files=None, init=INIT,
     busybox = _busybox_file(package(BUSYBOX_PACKAGE))
     contents = _initramfs(kernel_root, busybox, modules, programs, libraries,
                           files or {}, init)
-    return Image(_kernel_file(kernel_root), _store(contents), busybox)
+    return Image(_plain_kernel(_kernel_file(kernel_root)), _store(contents), busybox)
 
 
 def _initramfs(kernel_root, busybox, modules, programs, libraries, files,
@@ -362,12 +382,18 @@ def _store(contents):
     path = os.path.join(folder,
                         hashlib.sha256(contents).hexdigest()[:16] + ".cpio")
     if not os.path.exists(path):
-        _check_space(folder, len(contents))
-        descriptor, temporary = tempfile.mkstemp(dir=folder)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(contents)
-        os.replace(temporary, path)
+        _replace(path, contents)
     return path
+
+
+def _replace(path, contents):
+    """Makes a file that is never seen half written."""
+    folder = os.path.dirname(path)
+    _check_space(folder, len(contents))
+    descriptor, temporary = tempfile.mkstemp(dir=folder)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(contents)
+    os.replace(temporary, path)
 
 
 def _check_space(folder, size):
