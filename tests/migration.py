@@ -504,7 +504,7 @@ class Migration:
         """What was in the guest's memory is still there, and what it did it
         still does."""
         self.target.wait_ready(60)
-        if self.target.check("sha256sum </tmp/keep", 60) != self.kept:
+        if self.target.check("sha256sum </tmp/keep", 180) != self.kept:
             raise LabError("the guest's memory is not what it was")
         before = int(self.target.check("cat /tmp/n"))
         wait_until(lambda: int(self.target.check("cat /tmp/n")) > before, 30,
