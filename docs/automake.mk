@@ -12,9 +12,11 @@ docsdir = $(docdir)/docs
 docs_DATA = \
 	docs/README.md \
 	docs/architecture.md \
+	docs/backends.md \
 	docs/cycles.svg \
 	docs/install.md \
 	docs/interruptions.md \
+	docs/matrix.svg \
 	docs/monitoring.md \
 	docs/moving.md \
 	docs/packet.md \

@@ -79,6 +79,8 @@ TESTSUITE_AT = \
 	tests/traffic.at \
 	tests/life.at \
 	tests/gaps.at \
+	tests/matrix.at \
+	tests/nics.at \
 	tests/ovs-vhost-guest.at \
 	tests/sessions.at \
 	tests/packed.at \
@@ -111,6 +113,9 @@ EXTRA_DIST += \
 	tests/doc-names.py \
 	tests/doc-run.py \
 	tests/qemu-life.py \
+	tests/north-south.py \
+	tests/north_south/__init__.py \
+	tests/north_south/wire.py \
 	tests/qemu_life/__init__.py \
 	tests/qemu_life/cases.py \
 	tests/qemu_life/dpdk.py \

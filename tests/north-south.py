@@ -8,9 +8,9 @@
 
 OVS-DPDK with the plugin runs in a machine of QEMU, whose NICs on PCI belong to
 DPDK's drivers, by uio_pci_generic.  In there a guest (ovs-vhost-guest) echoes
-at a vhostuserclient port.  What comes out of the NICs is compared byte by byte.
-The first NIC is a MODEL (vmxnet3, or with QEMU 10 e1000e or igb), the second
-one virtio-net-pci.
+at a vhostuserclient port.  What comes out of the NICs is compared byte by
+byte.  The first NIC is a MODEL (vmxnet3; e1000e and igb want QEMU 10), the
+second one virtio-net-pci.
 
 Needs root.  Exit status 0: all held; 77: this host cannot run it.
 """

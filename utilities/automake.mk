@@ -138,6 +138,8 @@ EXTRA_DIST += \
 	utilities/ovs-vhost-gaps \
 	utilities/ovs-vhost-gaps.1 \
 	utilities/ovs-vhost-lib.sh \
+	utilities/ovs-vhost-matrix \
+	utilities/ovs-vhost-matrix.1 \
 	utilities/ovs_vhost_bench/__init__.py \
 	utilities/ovs_vhost_bench/bench.py \
 	utilities/ovs_vhost_bench/cases.py \
@@ -173,8 +175,18 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/demo.py \
 	utilities/ovs_vhost_lab/dpdk.py \
 	utilities/ovs_vhost_lab/guest.py \
+	utilities/ovs_vhost_lab/host_image.py \
 	utilities/ovs_vhost_lab/image.py \
 	utilities/ovs_vhost_lab/instance.py \
 	utilities/ovs_vhost_lab/netns.py \
 	utilities/ovs_vhost_lab/process.py \
-	utilities/ovs_vhost_lab/switch.py
+	utilities/ovs_vhost_lab/switch.py \
+	utilities/ovs_vhost_matrix/__init__.py \
+	utilities/ovs_vhost_matrix/bed.py \
+	utilities/ovs_vhost_matrix/chart.py \
+	utilities/ovs_vhost_matrix/dpdk.py \
+	utilities/ovs_vhost_matrix/main.py \
+	utilities/ovs_vhost_matrix/measure.py \
+	utilities/ovs_vhost_matrix/report.py \
+	utilities/ovs_vhost_matrix/rungs.py \
+	utilities/ovs_vhost_matrix/vhostnet.py

@@ -135,7 +135,8 @@ class Testpmd:
         """Waits until it has said 'text'."""
         status, output = self.guest.run(
             "until grep -q '{1}' {0}.log; do"
-            " kill -0 $(cat {0}.pid) 2>/dev/null || exit 3; sleep 0.1; done".format(
+            " kill -0 $(cat {0}.pid) 2>/dev/null || exit 3;"
+            " sleep 0.1; done".format(
                 self.base, text), timeout)
         if status:
             _, said = self.guest.run("tail -n 20 %s.log" % self.base)

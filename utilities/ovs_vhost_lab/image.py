@@ -344,7 +344,8 @@ def guest_image(modules=MODULES, programs=(), files=None, init=INIT,
     busybox = _busybox_file(package(BUSYBOX_PACKAGE))
     contents = _initramfs(kernel_root, busybox, modules, programs, libraries,
                           files or {}, init)
-    return Image(_plain_kernel(_kernel_file(kernel_root)), _store(contents), busybox)
+    return Image(_plain_kernel(_kernel_file(kernel_root)), _store(contents),
+                 busybox)
 
 
 def _initramfs(kernel_root, busybox, modules, programs, libraries, files,
