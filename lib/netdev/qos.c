@@ -589,23 +589,31 @@ get_queues(const struct netdev_vhost *dev)
     return q ? q->queues : NULL;
 }
 
+/* Stores the queue 'id' of 'dev' in '*queuep', or NULL, and returns 0 or why
+ * there is none. */
+static int
+get_queue(const struct netdev_vhost *dev, unsigned int id,
+          const struct qos_queue **queuep)
+    OVS_REQUIRES(dev->mutex)
+{
+    const struct qos_queues *queues = get_queues(dev);
+
+    *queuep = queues ? find_queue(queues, id) : NULL;
+    return !queues ? EOPNOTSUPP : *queuep ? 0 : EINVAL;
+}
+
 int
 netdev_vhost_get_queue(const struct netdev *netdev, unsigned int id,
                        struct smap *details)
 {
     struct netdev_vhost *dev = netdev_vhost_cast(netdev);
-    const struct qos_queues *queues;
-    int error = EOPNOTSUPP;
+    const struct qos_queue *queue;
+    int error;
 
     ovs_mutex_lock(&dev->mutex);
-    queues = get_queues(dev);
-    if (queues) {
-        const struct qos_queue *queue = find_queue(queues, id);
-
-        error = queue ? 0 : EINVAL;
-        if (queue) {
-            add_rates(&queue->rates, true, details);
-        }
+    error = get_queue(dev, id, &queue);
+    if (!error) {
+        add_rates(&queue->rates, true, details);
     }
     ovs_mutex_unlock(&dev->mutex);
     return error;
@@ -675,18 +683,13 @@ netdev_vhost_get_queue_stats(const struct netdev *netdev, unsigned int id,
                              struct netdev_queue_stats *stats)
 {
     struct netdev_vhost *dev = netdev_vhost_cast(netdev);
-    const struct qos_queues *queues;
-    int error = EOPNOTSUPP;
+    const struct qos_queue *queue;
+    int error;
 
     ovs_mutex_lock(&dev->mutex);
-    queues = get_queues(dev);
-    if (queues) {
-        const struct qos_queue *queue = find_queue(queues, id);
-
-        error = queue ? 0 : EINVAL;
-        if (queue) {
-            get_stats(queue, stats);
-        }
+    error = get_queue(dev, id, &queue);
+    if (!error) {
+        get_stats(queue, stats);
     }
     ovs_mutex_unlock(&dev->mutex);
     return error;

@@ -38,15 +38,6 @@
 /* How long a port counts as slow, in nanoseconds. */
 #define SLOW_PORT INT64_C(100000000)
 
-static int64_t
-clock_ns(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
-
 static void
 add(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -205,15 +196,15 @@ send_call(struct vhost_call *call, const struct vhost_vring *vr)
     bool suspicious = call->n_slow > 0;
     clockid_t clock = (suspicious ? CLOCK_THREAD_CPUTIME_ID
                        : CLOCK_MONOTONIC);
-    int64_t start = clock_ns(clock), time;
+    int64_t start = vhost_clock_ns(clock), time;
 
     add(vhost_notify(vr->callfd) ? &call->errors : &call->sent, 1);
-    time = clock_ns(clock) - start;
+    time = vhost_clock_ns(clock) - start;
     if (!vring_call_was_slow(time, suspicious)) {
         call->n_slow = 0;
         return;
     }
-    *call->slow_until = clock_ns(CLOCK_MONOTONIC) + SLOW_PORT;
+    *call->slow_until = vhost_clock_ns(CLOCK_MONOTONIC) + SLOW_PORT;
     if (++call->n_slow > VRING_MAX_SLOW_CALLS) {
         /* The ring's own thread stops it, since it alone may: at the next
          * call, without which there is no harm. */
@@ -292,7 +283,7 @@ serve_round(struct vhost_notifier *n)
 {
     struct vhost_call *queue = take_queue(n), *call;
     bool any = queue || n->slow;
-    int64_t now = any ? clock_ns(CLOCK_MONOTONIC) : 0;
+    int64_t now = any ? vhost_clock_ns(CLOCK_MONOTONIC) : 0;
 
     while ((call = queue)) {
         queue = call->next;
@@ -348,13 +339,13 @@ take_a_break(const struct vhost_notifier *n, int64_t idle)
 void
 vhost_notifier_run(struct vhost_notifier *n)
 {
-    int64_t last = clock_ns(CLOCK_MONOTONIC);
+    int64_t last = vhost_clock_ns(CLOCK_MONOTONIC);
 
     prctl(PR_SET_TIMERSLACK, 1);    /* Otherwise pauses are 50 us longer. */
     set_running(n, true);
     while (!atomic_load_explicit(&n->stopping, memory_order_relaxed)) {
         bool any = serve_round(n);
-        int64_t now = clock_ns(CLOCK_MONOTONIC);
+        int64_t now = vhost_clock_ns(CLOCK_MONOTONIC);
 
         if (any) {
             last = now;
@@ -362,7 +353,7 @@ vhost_notifier_run(struct vhost_notifier *n)
             take_a_break(n, now - last);
         } else {
             sleep_well(n);
-            last = clock_ns(CLOCK_MONOTONIC);
+            last = vhost_clock_ns(CLOCK_MONOTONIC);
         }
     }
     set_running(n, false);

@@ -18,7 +18,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Start of the completion ring that io_setup(2) maps into the process.  Its
@@ -179,22 +178,13 @@ vhost_notify(int fd)
     return 0;
 }
 
-static int64_t
-cpu_time_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
-
 int64_t
 vhost_notify_cost(void)
 {
-    int64_t start = cpu_time_ns();
+    int64_t start = vhost_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 
     vhost_notify(own_fd);
-    return cpu_time_ns() - start;
+    return vhost_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
 }
 
 bool

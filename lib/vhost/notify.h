@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Before the first and after the last use of what follows; calls nest. */
 void vhost_notify_init(void);
@@ -25,6 +26,17 @@ void vhost_notify_exit(void);
 /* Adds 1 to the eventfd 'fd', from any thread, without blocking.  Returns 0 or
  * a positive errno value. */
 int vhost_notify(int fd);
+
+/* The time in nanoseconds by a clock of clock_gettime(2), such as one that
+ * calls are timed by. */
+static inline int64_t
+vhost_clock_ns(clockid_t clock)
+{
+    struct timespec ts;
+
+    clock_gettime(clock, &ts);
+    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
 
 /* Makes a call that no peer has a part in, and returns the CPU time that it
  * took this thread, in nanoseconds: what one costs here and now. */

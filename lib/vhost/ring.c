@@ -8,8 +8,6 @@
 
 #include "ring.h"
 
-#include <time.h>
-
 #include "notify.h"
 #include "port.h"
 #include "vring.h"
@@ -31,15 +29,6 @@ vring_break(struct vhost_vring *vr, enum vhost_counter error, uint64_t v0,
     vhost_port_wake(vr->port);
 }
 
-static int64_t
-clock_ns(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
-}
-
 bool
 vring_call_was_slow(int64_t time, bool cpu_time)
 {
@@ -55,7 +44,7 @@ call_at_once(struct vhost_vring *vr)
     bool suspicious = st->n_slow_calls > 0;
     clockid_t clock = (suspicious ? CLOCK_THREAD_CPUTIME_ID
                        : CLOCK_MONOTONIC);
-    int64_t start = clock_ns(clock);
+    int64_t start = vhost_clock_ns(clock);
     int64_t time;
 
     if (vhost_notify(vr->callfd)) {
@@ -63,7 +52,7 @@ call_at_once(struct vhost_vring *vr)
     } else {
         vring_count(st, VHOST_C_NOTIFICATIONS, 1);
     }
-    time = clock_ns(clock) - start;
+    time = vhost_clock_ns(clock) - start;
     if (!vring_call_was_slow(time, suspicious)) {
         st->n_slow_calls = 0;
     } else if (++st->n_slow_calls > VRING_MAX_SLOW_CALLS) {
