@@ -180,6 +180,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/instance.py \
 	utilities/ovs_vhost_lab/netns.py \
 	utilities/ovs_vhost_lab/process.py \
+	utilities/ovs_vhost_lab/results.py \
 	utilities/ovs_vhost_lab/switch.py \
 	utilities/ovs_vhost_matrix/__init__.py \
 	utilities/ovs_vhost_matrix/bed.py \

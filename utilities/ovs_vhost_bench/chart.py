@@ -7,9 +7,8 @@ the stock ones, with the targets.  cycles: both sides' PMD cycles per packet.
 """
 
 import os
-import subprocess
 
-from ovs_vhost_lab import LabError
+from ovs_vhost_lab.results import gnuplot
 
 from .results import MEASURED
 from .traffic import METRIC
@@ -102,19 +101,8 @@ def _chart(base, template, rows, **values):
     values.update(rows=len(rows), data="\n".join(rows))
     for kind, terminal in TERMINALS.items():
         path = "%s.%s" % (base, kind)
-        _gnuplot("set terminal %s\nset output '%s'\n" % (
+        gnuplot("set terminal %s\nset output '%s'\n" % (
             terminal % (WIDTH, height), path.replace("'", "''"))
                  + COMMON % values + template % values)
         paths.append(path)
     return paths
-
-
-def _gnuplot(script):
-    try:
-        done = subprocess.run(["gnuplot"], input=script, text=True, timeout=60,
-                              stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT)
-    except OSError as error:
-        raise LabError("gnuplot: %s" % error.strerror) from error
-    if done.returncode:
-        raise LabError("gnuplot: %s" % done.stdout)

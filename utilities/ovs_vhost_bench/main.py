@@ -7,13 +7,13 @@ builds what this needs.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
 import traceback
 
 from ovs_vhost_lab import Build, LabError, instance
+from ovs_vhost_lab.results import positive, save_json
 
 from . import chart, host, results
 from .bench import Bench, Settings
@@ -102,17 +102,10 @@ def explain(found, settings):
 def save(found, options):
     """Writes the files that were asked for."""
     if options.json:
-        save_json(found, options.json)
+        save_json([result.as_json() for result in found], options.json)
         print("results: %s" % options.json)
     if options.chart:
         print("charts: %s" % " ".join(chart.draw(found, options.chart)))
-
-
-def save_json(found, path):
-    with open(path + ".new", "w") as stream:
-        json.dump([result.as_json() for result in found], stream, indent=1)
-        stream.write("\n")
-    os.replace(path + ".new", path)
 
 
 def work(directory, options):
@@ -175,14 +168,6 @@ def parse_options(arguments):
     parser.add_argument("--ovs-tree")
     parser.add_argument("--no-build", action="store_true")
     return parser.parse_args(arguments)
-
-
-def positive(text):
-    """Parses a number of 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
 
 
 def print_list():

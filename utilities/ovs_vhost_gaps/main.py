@@ -7,13 +7,13 @@ builds what this needs.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
 import traceback
 
 from ovs_vhost_lab import Build, LabError, instance
+from ovs_vhost_lab.results import positive, save_json
 
 from . import table
 from .cases import CASES, choose
@@ -77,20 +77,13 @@ def work(directory, options):
     print("\n".join((table.markdown if options.markdown
                      else table.text)(rows)))
     if options.json:
-        save_json(rows, options.json)
+        save_json([row.as_json() for row in rows], options.json)
     bad = [row.case.name for row in rows if row.ours.wrong()]
     print("\n%d cases took %.0f s%s" % (
         len(rows), time.monotonic() - start,
         "; with ours something is wrong in: " + " ".join(bad) if bad else ""),
           flush=True)
     return 1 if bad else 0
-
-
-def save_json(rows, path):
-    with open(path + ".new", "w") as stream:
-        json.dump([row.as_json() for row in rows], stream, indent=1)
-        stream.write("\n")
-    os.replace(path + ".new", path)
 
 
 def parse_options(arguments):
@@ -110,14 +103,6 @@ def parse_options(arguments):
     options = parser.parse_args(arguments)
     options.side = options.side or SIDES
     return options
-
-
-def positive(word):
-    """Parses a number of 1 or more."""
-    value = int(word)
-    if value < 1:
-        raise ValueError(word)
-    return value
 
 
 def print_list():

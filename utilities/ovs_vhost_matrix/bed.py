@@ -86,7 +86,7 @@ class Bed:
             self.switch.add_port(bridge, port, rung.port_type,
                                  vhost_server_path=path)
         return Nic(path, rung.backend == CLIENT, address,
-                   mac=self.mac(rung, which), device=rung.properties)
+                   mac=self.mac(rung, which))
 
     def bridge(self, rung):
         """Returns the name of a rung's bridge."""

@@ -5,9 +5,8 @@ rung, as SVG and PNG."""
 
 import math
 import os
-import subprocess
 
-from ovs_vhost_lab import LabError
+from ovs_vhost_lab.results import gnuplot
 
 from .report import FIGURES
 
@@ -63,7 +62,7 @@ def draw(rows, folder):
     size = WIDTH, FRAME_HEIGHT + ROW_HEIGHT * len(rows)
     for kind, terminal in TERMINALS.items():
         path = os.path.join(folder, "matrix." + kind)
-        _gnuplot(SCRIPT % {
+        gnuplot(SCRIPT % {
             "terminal": terminal % size, "path": path.replace("'", "''"),
             "rows": len(rows),
             "plots": "".join(_plot(rows, name, number, len(panels))
@@ -89,14 +88,3 @@ def _plot(rows, name, number, panels):
                    "limit": limit, "step": math.ceil(step / digit) * digit,
                    "left": left, "right": left + 0.85 * width,
                    "ticks": "''" if number else "strcol(1)"}
-
-
-def _gnuplot(script):
-    try:
-        done = subprocess.run(["gnuplot"], input=script, text=True, timeout=60,
-                              stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT)
-    except OSError as error:
-        raise LabError("gnuplot: %s" % error.strerror) from error
-    if done.returncode:
-        raise LabError("gnuplot: %s" % done.stdout)

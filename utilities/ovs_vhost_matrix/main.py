@@ -12,6 +12,7 @@ import sys
 import time
 
 from ovs_vhost_lab import Build, LabError, instance
+from ovs_vhost_lab.results import positive
 
 from . import bed, chart, dpdk, measure, report, vhostnet
 from .rungs import DPDK_RUNGS, KERNEL_RUNGS, VHOST_NET_RUNGS
@@ -86,14 +87,6 @@ def work(directory, options):
         print("charts: " + " ".join(chart.draw(rows, options.chart)))
     print("%d rungs took %.0f s" % (len(rows), time.monotonic() - start))
     return 1 if any(row.errors for row in rows) else 0
-
-
-def positive(word):
-    """Reads a number of at least 1."""
-    number = int(word)
-    if number < 1:
-        raise argparse.ArgumentTypeError("%s is less than 1" % word)
-    return number
 
 
 def parse(argv):

@@ -2,9 +2,10 @@
 # Copyright (c) 2026 The ovs-vhost authors.
 """What was found, as text, JSON and a chart."""
 
-import json
 import statistics
 from dataclasses import dataclass, field
+
+from ovs_vhost_lab import results
 
 # Name -> (title, unit, digits); the order of the table.
 FIGURES = {
@@ -63,6 +64,4 @@ def save_json(rows, path, **more):
         "title": row.rung.title,
         **{name: row.median(name) for name in FIGURES},
         "samples": row.samples, "errors": row.errors} for row in rows}
-    with open(path, "w") as stream:
-        json.dump({"rungs": rungs, **more}, stream, indent=1)
-        stream.write("\n")
+    results.save_json({"rungs": rungs, **more}, path)

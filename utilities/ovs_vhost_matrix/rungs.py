@@ -15,14 +15,13 @@ TAP, CLIENT, SERVER = "tap", "client", "server"
 class Rung:
     """'backend' is TAP: QEMU emulates 'device' and has a tap in the bridge;
     or CLIENT or SERVER: a port of the type 'port_type' serves it, which
-    connects to QEMU or listens.  'properties' are more of QEMU's device."""
+    connects to QEMU or listens."""
 
     name: str
     title: str
     backend: str
     device: str = "virtio-net-pci"
     port_type: str = ""
-    properties: str = ""
 
 
 KERNEL_RUNGS = (
