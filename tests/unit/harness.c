@@ -236,6 +236,7 @@ test_sleep_us(unsigned int us)
 struct vhost_loop *
 test_loop(void)
 {
+    CHECK(bed.loop != NULL);    /* None with TEST_FORKS. */
     return bed.loop;
 }
 
@@ -466,16 +467,37 @@ worker_main(void *arg)
 }
 
 static void
-run_child(const struct test_case *tc)
+start_loop(void)
 {
     static const struct vhost_env env = {
         .log = log_cb,
         .wait_begin = wait_begin_cb,
         .wait_end = wait_end_cb,
     };
+    int error = vhost_loop_create(&env, &bed.loop);
+
+    if (error) {
+        test_fail(__FILE__, __LINE__, "vhost_loop_create: %s",
+                  strerror(error));
+    }
+    CHECK(!pthread_create(&bed.event, NULL, event_main, bed.loop));
+    CHECK(!pthread_create(&bed.worker, NULL, worker_main, bed.loop));
+}
+
+static void
+stop_loop(void)
+{
+    vhost_loop_stop(bed.loop);
+    pthread_join(bed.event, NULL);
+    pthread_join(bed.worker, NULL);
+    vhost_loop_destroy(bed.loop);
+}
+
+static void
+run_child(const struct test_case *tc)
+{
     struct holdings before;
     pthread_t thread;
-    int error;
 
     /* Sanitizers and libc open and start what they need at the first use. */
     test_n_maps();
@@ -484,21 +506,15 @@ run_child(const struct test_case *tc)
     test_sleep_us(test_slow ? 20000 : 500);
     take_holdings(&before);
 
-    error = vhost_loop_create(&env, &bed.loop);
-    if (error) {
-        test_fail(__FILE__, __LINE__, "vhost_loop_create: %s",
-                  strerror(error));
+    if (!(tc->limit & TEST_FORKS)) {
+        start_loop();
     }
-    CHECK(!pthread_create(&bed.event, NULL, event_main, bed.loop));
-    CHECK(!pthread_create(&bed.worker, NULL, worker_main, bed.loop));
-
     tc->run();
 
     test_part("%s", "end of case");
-    vhost_loop_stop(bed.loop);
-    pthread_join(bed.event, NULL);
-    pthread_join(bed.worker, NULL);
-    vhost_loop_destroy(bed.loop);
+    if (bed.loop) {
+        stop_loop();
+    }
     log_free();
     check_holdings(&before);
     check_dir();
@@ -525,12 +541,12 @@ run_case(const struct test_case *tc)
 {
     const char *limit = getenv("UNIT_TIMEOUT");
     const char *tmp = getenv("TMPDIR");
-    unsigned int seconds = tc->seconds ? tc->seconds : USUAL_SECONDS;
+    unsigned int seconds = tc->limit & ~TEST_FORKS;
     long long int end;
     int status;
     pid_t pid;
 
-    seconds *= test_slow ? 4 : 1;
+    seconds = (seconds ? seconds : USUAL_SECONDS) * (test_slow ? 4 : 1);
     if (limit) {
         seconds = atoi(limit);
     }

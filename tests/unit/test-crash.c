@@ -461,9 +461,6 @@ test_killed_under_load(void)
     uint64_t rnd = 1;
     pid_t pid;
 
-#ifdef __SANITIZE_THREAD__
-    test_skip("ThreadSanitizer allows no threads in forks of this process");
-#endif
     dir_open();
     memset(&load, 0, sizeof load);
     load.books = mmap(NULL, sizeof *load.books, PROT_READ | PROT_WRITE,
@@ -1113,9 +1110,9 @@ static const struct test_case file_cases[] = {
     { "file-damaged", test_file_damaged, 0 },
     { "file-foreign", test_file_foreign, 0 },
     { "directory", test_directory, 0 },
-    { "file-in-use", test_file_in_use, 0 },
+    { "file-in-use", test_file_in_use, TEST_FORKS },
     { "sweep", test_sweep, 0 },
-    { "full", test_full, 0 },
+    { "full", test_full, TEST_FORKS },
     { "port-split", test_port_split, 0 },
 };
 
@@ -1126,8 +1123,8 @@ static const struct test_case port_cases[] = {
 };
 
 static const struct test_case cases[] = {
-    { "killed", test_killed, 60 },
-    { "killed-under-load", test_killed_under_load, 60 },
+    { "killed", test_killed, 60 | TEST_FORKS },
+    { "killed-under-load", test_killed_under_load, 60 | TEST_FORKS },
 };
 
 int

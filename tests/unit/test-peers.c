@@ -1234,7 +1234,7 @@ static const struct test_case cases[] = {
     { "arrays-full", test_arrays_full, 0 },
     { "accept-fails", test_accept_fails, 0 },
     { "address-space", test_address_space, 0 },
-    { "sigbus-loop", test_sigbus_loop, 0 },
+    { "sigbus-loop", test_sigbus_loop, TEST_FORKS },
 };
 
 int

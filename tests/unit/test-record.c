@@ -718,10 +718,10 @@ static const struct test_case cases[] = {
     { "interrupted", test_interrupted, 60 },
     { "interrupted-between-laps", test_interrupted_between_laps, 60 },
     { "reset-meanwhile", test_reset_meanwhile, 60 },
-    { "every-store", test_every_store, 60 },
-    { "every-store-twice", test_every_store_twice, 60 },
-    { "every-store-then-reset", test_every_store_then_reset, 60 },
-    { "used-meanwhile", test_used_meanwhile, 0 },
+    { "every-store", test_every_store, 60 | TEST_FORKS },
+    { "every-store-twice", test_every_store_twice, 60 | TEST_FORKS },
+    { "every-store-then-reset", test_every_store_then_reset, 60 | TEST_FORKS },
+    { "used-meanwhile", test_used_meanwhile, TEST_FORKS },
 };
 
 static const struct test_case other_cases[] = {
