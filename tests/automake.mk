@@ -67,6 +67,11 @@ tests_unit_libunit_a_SOURCES = \
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)
 
+# A station in guests and containers.
+check_PROGRAMS += tests/station
+tests_station_SOURCES = tests/station.c
+tests_station_LDADD = -lpthread
+
 # To build them without running them.
 PHONY += unit-tests
 unit-tests: $(unit_tests)
@@ -79,6 +84,7 @@ TESTSUITE_AT = \
 	tests/traffic.at \
 	tests/life.at \
 	tests/gaps.at \
+	tests/containers.at \
 	tests/matrix.at \
 	tests/nics.at \
 	tests/ovs-vhost-guest.at \
@@ -145,6 +151,7 @@ EXTRA_DIST += \
 	tests/vhost_replay/kubernetes.py \
 	tests/vhost_replay/libvirt.py \
 	tests/vhost_replay/openstack.py \
+	tests/containers.py \
 	tests/vhost-top.py
 DISTCLEANFILES += tests/atconfig tests/atlocal
 

@@ -279,6 +279,7 @@ class Story:
         check(all(port in top for port in PORTS), top)
         self.machine.run("ovs-vhost-guest", "--features", "list")
         self.machine.run("ovs-vhost-session", "--help")
+        self.machine.run("ovs-vhost-container", "list")
         for name in "ovs-vhost-guest", "ovs-vhost-top", "ovs-appctl":
             self.machine.run("bash", "-c", ". %s/%s && complete -p %s" % (
                 COMPLETIONS, name, name))

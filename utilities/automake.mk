@@ -2,8 +2,8 @@
 # Copyright (c) 2026 The ovs-vhost authors.
 #
 # Programs and scripts that a person runs: those that are compiled are
-# installed, and ovs-vhost-top, which is one file; other scripts need a build of
-# their own and run from the source tree.
+# installed, and ovs-vhost-container and ovs-vhost-top, which are one file each;
+# other scripts need a build of their own and run from the source tree.
 
 # The vhost-user front end and virtqueue driver of unit tests and of
 # ovs-vhost-guest.
@@ -103,16 +103,20 @@ utilities_ovs_vhost_session_SOURCES = \
 	utilities/session/watch.h
 utilities_ovs_vhost_session_LDADD = utilities/guest/libguest.a
 
-dist_bin_SCRIPTS = utilities/ovs-vhost-top
+dist_bin_SCRIPTS = \
+	utilities/ovs-vhost-container \
+	utilities/ovs-vhost-top
 
 dist_man_MANS = \
+	utilities/ovs-vhost-container.1 \
 	utilities/ovs-vhost-guest.1 \
 	utilities/ovs-vhost-session.1 \
 	utilities/ovs-vhost-top.1
 
 # bash looks there when it first completes a command of that name.
 bashcompletiondir = $(datadir)/bash-completion/completions
-completed_commands = ovs-vhost-session ovs-vhost-top ovs-appctl
+completed_commands = ovs-vhost-container ovs-vhost-session ovs-vhost-top \
+	ovs-appctl
 INSTALL_DATA_LOCAL += install-completion
 install-completion:
 	$(MKDIR_P) '$(DESTDIR)$(bashcompletiondir)'
@@ -172,6 +176,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/__init__.py \
 	utilities/ovs_vhost_lab/backports.py \
 	utilities/ovs_vhost_lab/build.py \
+	utilities/ovs_vhost_lab/container.py \
 	utilities/ovs_vhost_lab/demo.py \
 	utilities/ovs_vhost_lab/dpdk.py \
 	utilities/ovs_vhost_lab/guest.py \

@@ -97,6 +97,7 @@ _ovs_vhost_values() {
         "${line[0]}" --features list 2> /dev/null | _ovs_vhost_first \
             | sed 'h; s/^/+/p; x; s/^/-/'
         echo list ;;
+    ovs-vhost-container:--type) printf '%s\n' vhostuserclient vhostuser ;;
     ovs-vhost-top:--sort) printf '%s\n' name rx tx bits drops ;;
     ovs-vhost-demo:--shell) printf '%s\n' vm1 vm2 station switch ;;
     ovs-vhost-gaps:--side) printf '%s\n' ours stock ;;
@@ -187,6 +188,27 @@ _ovs_vhost_session_word() {
     [ "${line[1]}" = record ] || _ovs_vhost_files ""
 }
 
+# COMMAND BRIDGE INTERFACE CONTAINER
+_ovs_vhost_container_word() {
+    local each words=()
+
+    for each in "${line[@]:1}"; do
+        [[ $each == --* ]] || words+=("$each")
+    done
+    case ${#words[@]}:${words[0]} in
+    1:*)
+        _ovs_vhost_reply_lines < <("${line[0]}" --help 2> /dev/null \
+            | sed -n '/^Commands/,/^$/s/^  \([a-z-]*\).*/\1/p') ;;
+    2:list | 2:del-ports | 4:*)
+        _ovs_vhost_reply_lines < <("${line[0]}" list 2> /dev/null \
+            | awk 'NR > 1 { print $3 }' | sort -u
+            ip netns list 2> /dev/null | sed 's/ .*//') ;;
+    2:*)
+        _ovs_vhost_reply_lines < <(ovs-vsctl --timeout=5 list-br \
+            2> /dev/null) ;;
+    esac
+}
+
 _ovs_vhost_complete() {
     local line=() word
 
@@ -196,6 +218,7 @@ _ovs_vhost_complete() {
     case ${line[0]##*/} in
     ovs-vhost-guest) _ovs_vhost_guest_port ;;
     ovs-vhost-session) _ovs_vhost_session_word ;;
+    ovs-vhost-container) _ovs_vhost_container_word ;;
     ovs-vhost-check)
         _ovs_vhost_reply_lines < <("${line[0]}" --help 2> /dev/null \
             | sed -n '/^Suites/,/^$/s/^  \([a-z0-9]*\)  *[^ ].*/\1/p') ;;
@@ -293,5 +316,5 @@ if [ "$_ovs_vhost_appctl_before" = _ovs_vhost_appctl ]; then
 fi
 complete -F _ovs_vhost_appctl ovs-appctl
 complete -F _ovs_vhost_complete ovs-vhost-bench ovs-vhost-check \
-    ovs-vhost-demo ovs-vhost-gaps ovs-vhost-guest ovs-vhost-session \
-    ovs-vhost-top
+    ovs-vhost-container ovs-vhost-demo ovs-vhost-gaps ovs-vhost-guest \
+    ovs-vhost-session ovs-vhost-top

@@ -4,7 +4,10 @@
  * Mode bridge: a tap device is the guest's network stack.  What the guest may
  * leave to the device, and the device to the guest, goes through in the
  * header, which taps have in virtio's format.  The tap has a carrier while the
- * port is connected. */
+ * port is connected.
+ *
+ * The tap may be moved to another namespace meanwhile.  If it goes with that
+ * one, as a container's does, the port is finished. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -152,6 +155,9 @@ from_tap(struct port *p, struct queue *q, uint64_t now)
             break;
         }
         len = read(p->fd, h, p->tx_len);
+        if (len < 0 && errno == EBADFD) {
+            fe_failed(__FILE__, __LINE__, "tap %s is gone", p->o->tap);
+        }
         if (len < (ssize_t) (hlen + ETH_HLEN)) {
             break;
         }
