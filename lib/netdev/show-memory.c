@@ -151,12 +151,19 @@ sum_pieces(struct memory_command *cmd, uint64_t *size, uint64_t *resident)
 /* Text. */
 
 static void
-put_size(struct ds *ds, bool exact, uint64_t bytes)
+put_plain_size(struct ds *ds, uint64_t bytes)
 {
     bool small = bytes < SMALL;
 
-    ds_put_format(ds, "%s%"PRIu64" %s", exact ? "" : "about ",
-                  bytes >> (small ? 10 : 20), small ? "KiB" : "MiB");
+    ds_put_format(ds, "%"PRIu64" %s", bytes >> (small ? 10 : 20),
+                  small ? "KiB" : "MiB");
+}
+
+static void
+put_size(struct ds *ds, bool exact, uint64_t bytes)
+{
+    ds_put_cstr(ds, exact ? "" : "about ");
+    put_plain_size(ds, bytes);
 }
 
 static void
@@ -170,7 +177,10 @@ format_region(struct ds *ds, const struct vhost_memory_info *m)
         ds_put_format(ds, ", node %d", r->numa);
     }
     ds_put_format(ds, ", pages of %"PRIu64" KiB, ", r->page_size >> 10);
-    put_size(ds, m->exact, m->resident);
+    ds_put_cstr(ds, (m->exact ? ""
+                     : r->page_size > get_page_size() ? "at least "
+                     : "about "));
+    put_plain_size(ds, m->resident);
     ds_put_format(ds, " resident; %s from byte 0x%"PRIx64" (inode %"PRIuMAX", "
                   "device %u:%u)\n", m->file[0] ? m->file : "a file",
                   m->offset, (uintmax_t) m->ino, major(m->dev),

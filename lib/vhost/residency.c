@@ -97,6 +97,11 @@ describe_region(const struct vhost_region *r, uint64_t max_pages,
     info->offset = m->offset + (r->host - m->addr);
     memcpy(info->file, m->file, sizeof info->file);
     info->resident = vhost_region_resident(r, max_pages, &info->exact);
+    if (m->page_size > (size_t) sysconf(_SC_PAGESIZE)) {
+        /* Of huge pages mincore(2) tells those that this process has touched,
+         * whoever else has. */
+        info->exact = false;
+    }
 }
 
 unsigned int

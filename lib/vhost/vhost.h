@@ -445,7 +445,8 @@ unsigned int vhost_port_get_regions(struct vhost_port *,
 struct vhost_memory_info {
     struct vhost_region_info region;
     uint64_t resident;          /* Bytes that the kernel has pages for. */
-    bool exact;                 /* 'resident' is no estimate. */
+    bool exact;                 /* 'resident' is no estimate and, of huge
+                                 * pages, no lower bound. */
     dev_t dev;                  /* Of the file. */
     ino_t ino;
     uint64_t offset;            /* In the file, of the region. */
