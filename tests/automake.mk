@@ -100,6 +100,8 @@ TESTSUITE_AT = \
 	tests/see.at \
 	tests/takeover.at \
 	tests/warnings.at \
+	tests/placement.at \
+	tests/as-printed.at \
 	tests/docs.at \
 	tests/capture.at \
 	tests/qos.at \
@@ -111,6 +113,7 @@ EXTRA_DIST += \
 	$(TESTSUITE_AT) \
 	tests/README.md \
 	tests/atlocal.in \
+	tests/as-printed.py \
 	tests/check-bench.py \
 	tests/check-compat \
 	tests/check-install \
@@ -130,6 +133,7 @@ EXTRA_DIST += \
 	tests/qemu_life/takeover.py \
 	tests/qemu_life/traffic.py \
 	tests/migration.py \
+	tests/placement.py \
 	tests/recordings/README.md \
 	tests/recordings/parrot.py \
 	tests/recordings/qemu-10.0.jsonl \
@@ -183,6 +187,12 @@ tests_plugins_wrong_abi_so_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 tests_plugins_wrong_abi_so_CFLAGS = $(PLUGIN_CFLAGS)
 tests_plugins_wrong_abi_so_LDFLAGS = $(LINK_SHARED)
 tests_plugins_wrong_abi_so_LDADD =
+
+# What tests of the switch preload into it.
+check_PROGRAMS += tests/fake-node.so
+tests_fake_node_so_SOURCES = tests/fake-node.c
+tests_fake_node_so_LDFLAGS = $(LINK_SHARED)
+tests_fake_node_so_LDADD =
 
 $(tests_plugins_dummy_so_OBJECTS): | $(OVS_TREE)
 $(tests_plugins_failing_so_OBJECTS): | $(OVS_TREE)

@@ -181,6 +181,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/dpdk.py \
 	utilities/ovs_vhost_lab/guest.py \
 	utilities/ovs_vhost_lab/host_image.py \
+	utilities/ovs_vhost_lab/hugepages.py \
 	utilities/ovs_vhost_lab/image.py \
 	utilities/ovs_vhost_lab/instance.py \
 	utilities/ovs_vhost_lab/netns.py \

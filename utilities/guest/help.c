@@ -35,6 +35,7 @@ Port options, behind a port or, with --, for all ports:\n\
                           +packed and +in_order choose another ring format\n\
   queues=N ring=N         queue pairs, ring size\n\
   regions=N hugepages=DIR memory regions; on a hugetlbfs instead of memfd\n\
+  hugetlb                 memfd of huge pages\n\
   buf=BYTES               receive buffers\n\
   descs=N rx-descs=N      descriptors for a frame\n\
   indirect                indirect descriptors for sending\n\

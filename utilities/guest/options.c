@@ -57,6 +57,7 @@ static const struct option_def port_table[] = {
     { "rx-descs", NUMBER, P(rx_descs), 1, 64, 0, false },
     { "indirect", SWITCH, P(indirect), 0, 0, 0, false },
     { "hugepages", STRING, P(hugepages), 0, 0, 0, false },
+    { "hugetlb", SWITCH, P(hugetlb), 0, 0, 0, false },
     { "mac", MAC, P(mac), 0, 0, P(mac_set), false },
     { "dst-mac", MAC, P(dst_mac), 0, 0, P(dst_mac_set), false },
     { "ip", IP, P(ip), 0, 0, 0, false },

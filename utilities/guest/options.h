@@ -53,6 +53,7 @@ struct port_options {
     uint64_t tx_descs, rx_descs;        /* Descriptors for a frame. */
     bool indirect;
     char *hugepages;            /* Directory; NULL: memfd. */
+    bool hugetlb;               /* memfd of huge pages. */
 
     uint8_t mac[6], dst_mac[6];
     bool mac_set, dst_mac_set;

@@ -20,6 +20,7 @@
 #define GUEST_BASE UINT64_C(0x100000)
 #define USER_BASE UINT64_C(0x7f0000000000)
 #define PAGE_2M (UINT64_C(2) << 20)
+#define HUGE_2M (21u << 26)     /* MFD_HUGE_2MB of <linux/memfd.h>. */
 #define MAX_HEADS 1100          /* Buffers for a frame: 64 KiB in 64 bytes. */
 #define LARGE_FRAME 65562       /* 64 KiB of IP, Ethernet, VLAN, header. */
 
@@ -141,9 +142,11 @@ make_memory(struct port *p)
         /* A guest that wants to truncate its memory does not let anybody seal
          * it. */
         bool bad = p->o->mode == MODE_MISBEHAVE;
+        unsigned int flags = (bad ? 0 : MFD_ALLOW_SEALING)
+                             | (p->o->hugetlb ? MFD_HUGETLB | HUGE_2M : 0);
         int fd = p->o->hugepages
                  ? fe_huge_file(p->o->hugepages, size)
-                 : fe_memfd(size, bad ? 0 : MFD_ALLOW_SEALING);
+                 : fe_memfd(size, flags);
 
         fe_add_region_fd(&p->fe, GUEST_BASE + i * size, size,
                          USER_BASE + i * (size + PAGE_2M), fd, 0);

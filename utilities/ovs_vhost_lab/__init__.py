@@ -25,12 +25,13 @@ from .build import Build
 from .dpdk import Testpmd, dpdk_image
 from .guest import Guest, Nic, TapNic, WireNic, accelerator
 from .host_image import host_image
+from .hugepages import HugePages
 from .image import Image, cache_dir, guest_image
 from .netns import NetworkNamespace
 from .process import LabError, Process, run, tail, wait_until
 from .switch import Switch
 
-__all__ = ["Build", "Guest", "Image", "LabError", "NetworkNamespace", "Nic",
-           "Process", "Switch", "TapNic", "Testpmd", "WireNic", "accelerator",
-           "cache_dir", "dpdk_image", "guest_image", "host_image", "run",
-           "tail", "wait_until"]
+__all__ = ["Build", "Guest", "HugePages", "Image", "LabError",
+           "NetworkNamespace", "Nic", "Process", "Switch", "TapNic",
+           "Testpmd", "WireNic", "accelerator", "cache_dir", "dpdk_image",
+           "guest_image", "host_image", "run", "tail", "wait_until"]

@@ -203,10 +203,12 @@ def _virtio_net(number, mac, queues, accel):
 
 class Guest:
     """One virtual machine.  Its sockets and logs are 'folder'/NAME.*, so keep
-    'folder' short.  'memory' is in MiB."""
+    'folder' short.  'memory' is in MiB, and 'memory_object' what QEMU makes it
+    of.  Of 'nodes' NUMA nodes each has its share of memory and 'cpus'."""
 
     def __init__(self, name, image, folder, memory=384, cpus=1, accel=None,
-                 netns=None, machine="pc", kernel_args="", qemu_args=()):
+                 netns=None, machine="pc", kernel_args="", qemu_args=(),
+                 memory_object="memory-backend-memfd,share=on", nodes=1):
         self.name = name
         self.image = image
         self.memory = memory
@@ -214,6 +216,8 @@ class Guest:
         self.accel = accel or accelerator(image)
         self.netns = netns
         self.machine = machine
+        self.memory_object = memory_object
+        self.nodes = nodes
         self.kernel_args = kernel_args
         self.qemu_args = tuple(qemu_args)
         base = os.path.join(folder, name)
@@ -328,9 +332,7 @@ class Guest:
             "-accel", self.accel,
             "-cpu", "host" if self.accel == "kvm" else "max",
             "-smp", str(self.cpus), "-m", str(self.memory),
-            "-object", "memory-backend-memfd,id=ram,share=on,size=%dM"
-                       % self.memory,
-            "-numa", "node,memdev=ram",
+            *self._memory(),
             "-qmp", "unix:%s,server=on,wait=off" % self.qmp_path]
         words += _serial("console", self.console_path, self.console_log)
         words += _serial("shell", self.shell_path, None)
@@ -344,6 +346,18 @@ class Guest:
                   "-initrd", self.image.initramfs,
                   "-append", " ".join(filter(None, append))]
         return words + list(self.qemu_args)
+
+    def _memory(self):
+        """Returns QEMU's arguments for the nodes."""
+        words = []
+        each = self.cpus // self.nodes
+        for node in range(self.nodes):
+            cpus = ",cpus=%d-%d" % (node * each, node * each + each - 1)
+            words += ["-object", "%s,id=ram%d,size=%dM" % (
+                          self.memory_object, node, self.memory // self.nodes),
+                      "-numa", "node,memdev=ram%d%s" % (
+                          node, cpus if self.nodes > 1 else "")]
+        return words
 
     def mac(self, number):
         """Returns the default MAC of a NIC: the same for the same name."""
