@@ -23,7 +23,7 @@ SCRIPT = """
 set terminal %(terminal)s
 set output '%(path)s'
 set multiplot title \\
-    'Ways to give a guest a NIC, on one switch, guests emulated'
+    'Ways to give a guest a NIC, on one switch%(emulated)s'
 set border 3
 set grid xtics lc rgb '#dddddd'
 set tics nomirror out
@@ -51,8 +51,9 @@ plot $%(name)s using ($2/2):0:($2/2):(0.35):ytic(%(ticks)s) \\
 """
 
 
-def draw(rows, folder):
-    """Draws the chart of a list of Rows; returns the files' paths."""
+def draw(rows, folder, emulated):
+    """Draws the chart of a list of Rows, whose guests are 'emulated' or not;
+    returns the files' paths."""
     os.makedirs(folder, exist_ok=True)
     panels = [name for name in PANELS
               if any(row.median(name) is not None for row in rows)]
@@ -64,7 +65,7 @@ def draw(rows, folder):
         path = os.path.join(folder, "matrix." + kind)
         gnuplot(SCRIPT % {
             "terminal": terminal % size, "path": path.replace("'", "''"),
-            "rows": len(rows),
+            "rows": len(rows), "emulated": emulated * ", guests emulated",
             "plots": "".join(_plot(rows, name, number, len(panels))
                              for number, name in enumerate(panels))})
         paths.append(path)

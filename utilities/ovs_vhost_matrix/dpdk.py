@@ -11,7 +11,8 @@ import time
 
 from ovs_vhost_lab import LabError, Testpmd, dpdk_image
 
-from .measure import (IDLE_SECONDS, round_trips, share_of_cpu, switch_ns)
+from .measure import (IDLE_SECONDS, percent_lost, port_type, round_trips,
+                      share_of_cpu, switch_ns)
 
 MODULES = ("virtio_pci", "virtio_net", "uio_pci_generic")
 DRIVER = "uio_pci_generic"
@@ -35,6 +36,11 @@ class Applications:
         for each in (self.sender, self.receiver):
             each.start(120)
 
+    def facts(self, rung):
+        """Returns {driver, port_type} of a rung."""
+        return {"driver": driver_of(self.receiver, self.bed.mac(rung, 1)),
+                "port_type": port_type(self.bed, rung, 1)}
+
     def _round_trips(self, rung):
         """Returns {rtt_us} of guest c, with b's testpmd as its peer."""
         port = port_of(self.receiver, self.bed.mac(rung, 1))
@@ -56,9 +62,9 @@ class Applications:
 
 
 def count_packets(sender, receiver, used_ns, sending=0, receiving=0):
-    """Returns {kpps, switch_ns} of packets of 64 bytes, with FCS, from one
-    testpmd's port 'sending' to another one's 'receiving'.  used_ns() is for
-    how long the switch has run."""
+    """Returns {kpps, lost, switch_ns} of packets of 64 bytes, with FCS, from
+    one testpmd's port 'sending' to another one's 'receiving'.  used_ns() is
+    for how long the switch has run."""
     idle = share_of_cpu(used_ns, IDLE_SECONDS)
     receiver.command("set fwd rxonly", "set portlist %d" % receiving, "start")
     sender.command("set fwd txonly", "set portlist %d" % sending, "start")
@@ -78,14 +84,27 @@ def count_packets(sender, receiver, used_ns, sending=0, receiving=0):
     if not received:
         raise LabError("no packets: %d sent" % sent)
     return {"kpps": received / elapsed / 1e3,
-            "switch_ns": max(used - idle * elapsed * 1e9, 0) / sent}
+            "lost": percent_lost(sent, received),
+            "switch_ns": max(used - idle * elapsed * 1e9, 0) / received}
+
+
+def _port(application, mac):
+    """Returns what testpmd says of the port with an address: (number,
+    driver)."""
+    said = application.command("show port info all")
+    for number, address, driver in re.findall(
+            r"Infos for port (\d+) .*?MAC address: (\S+)"
+            r".*?Driver name: (\S+)", said, re.S):
+        if address.lower() == mac:
+            return int(number), driver
+    raise LabError("testpmd has no port %s:\n%s" % (mac, said))
 
 
 def port_of(application, mac):
     """Returns testpmd's number of the port with an address."""
-    said = application.command("show port info all")
-    for number, address in re.findall(
-            r"Infos for port (\d+) .*?MAC address: (\S+)", said, re.S):
-        if address.lower() == mac:
-            return int(number)
-    raise LabError("testpmd has no port %s:\n%s" % (mac, said))
+    return _port(application, mac)[0]
+
+
+def driver_of(application, mac):
+    """Returns the driver of testpmd's port with an address."""
+    return _port(application, mac)[1]

@@ -9,6 +9,7 @@ and builds what this needs.
 import argparse
 import os
 import sys
+import textwrap
 import time
 
 from ovs_vhost_lab import Build, LabError, instance
@@ -20,9 +21,10 @@ from .rungs import DPDK_RUNGS, KERNEL_RUNGS, VHOST_NET_RUNGS
 PROGRAM = "ovs-vhost-matrix"
 
 
-def measure_rows(rows, rounds, sample):
+def measure_rows(rows, rounds, facts, sample):
     """Adds 'rounds' samples to each Row, one of each at a time, so that what
-    else happens on the machine meets all of them."""
+    else happens on the machine meets all of them.  facts(rung) tells after a
+    sample what the rung turned out to be."""
     for number in range(rounds):
         for row in rows:
             start = time.monotonic()
@@ -31,6 +33,7 @@ def measure_rows(rows, rounds, sample):
                   end=" ", flush=True)
             try:
                 row.add(sample(row.rung))
+                row.facts = facts(row.rung)
             except LabError as error:   # The other rungs are worth having.
                 row.errors.append(str(error))
                 print("failed", end=" ")
@@ -38,12 +41,15 @@ def measure_rows(rows, rounds, sample):
 
 
 def kernel_stage(rows, build, folder, rounds):
-    """Rungs with the kernel's drivers in the guests."""
+    """Rungs with the kernel's drivers in the guests.  Returns, as all stages
+    do, how the guests are run: "tcg" or "kvm"."""
     print("Guests with Linux's drivers:", flush=True)
     with bed.Bed(build, folder, [row.rung for row in rows],
                  bed.image()) as found:
         measure.prepare(found)
-        measure_rows(rows, rounds, lambda rung: measure.sample(found, rung))
+        measure_rows(rows, rounds, lambda rung: measure.facts(found, rung),
+                     lambda rung: measure.sample(found, rung))
+        return found.guests[0].accel
 
 
 def dpdk_stage(rows, build, folder, rounds):
@@ -52,14 +58,16 @@ def dpdk_stage(rows, build, folder, rounds):
     with bed.Bed(build, folder, [row.rung for row in rows], dpdk.image(),
                  guests="abc", kernel_args=dpdk.KERNEL_ARGS) as found:
         applications = dpdk.Applications(found)
-        measure_rows(rows, rounds, applications.sample)
+        measure_rows(rows, rounds, applications.facts, applications.sample)
+        return found.guests[0].accel
 
 
 def vhost_net_stage(rows, build, folder, rounds):
     """The rung whose backend the host's kernel does not have."""
     print("A guest as the host, for vhost-net:", flush=True)
     with vhostnet.Host(build, folder) as host:
-        measure_rows(rows, rounds, host.sample)
+        measure_rows(rows, rounds, host.facts, host.sample)
+        return host.guest.accel
 
 
 STAGES = ((KERNEL_RUNGS, kernel_stage), (VHOST_NET_RUNGS, vhost_net_stage),
@@ -71,20 +79,23 @@ def work(directory, options):
     start = time.monotonic()
     build = Build(options.build_dir, options.ovs_tree)
     rows = []
+    accelerators = set()
     for number, (rungs, stage) in enumerate(STAGES):
         chosen = [report.Row(rung) for rung in rungs
                   if not options.rung or rung.name in options.rung]
         if chosen:
-            stage(chosen, build, os.path.join(directory.path, str(number)),
-                  options.rounds)
+            accelerators.add(stage(
+                chosen, build, os.path.join(directory.path, str(number)),
+                options.rounds))
         rows += chosen
-    print("\nMedians of %d.  Guests are emulated, without KVM: compare within "
-          "a run only.\n" % options.rounds)
+    print("\n" + textwrap.fill("Medians of %d.  %s" % (
+        options.rounds, report.notes(accelerators)), 79) + "\n")
     print("\n".join(report.text(rows)))
     if options.json:
-        report.save_json(rows, options.json, rounds=options.rounds)
+        report.save_json(rows, options.json, accelerators, options.rounds)
     if options.chart:
-        print("charts: " + " ".join(chart.draw(rows, options.chart)))
+        print("charts: " + " ".join(chart.draw(rows, options.chart,
+                                               "tcg" in accelerators)))
     print("%d rungs took %.0f s" % (len(rows), time.monotonic() - start))
     return 1 if any(row.errors for row in rows) else 0
 

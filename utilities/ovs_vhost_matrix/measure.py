@@ -6,10 +6,13 @@ Small packets are made by the kernel's packet generator in guest a, which
 waits for nobody, and counted where guest b's driver receives them.  What the
 switch spends on them is the time that its threads ran, less what they use
 when there is nothing to do: a thread that polls and sleeps is seen with what
-it needs.
+it needs.  That is divided by the packets that guest b received: what did not
+arrive was dropped by a full queue, before the switch or after it, and tells
+only how fast the sender is.
 """
 
 import glob
+import os
 import re
 import time
 
@@ -81,6 +84,27 @@ def share_of_cpu(used_ns, seconds):
     return (used_ns() - before) / (time.monotonic() - start) / 1e9
 
 
+def facts(bed, rung):
+    """Returns {driver, port_type} of a rung, the same in both guests, or
+    raises LabError."""
+    found = [{"driver": driver(bed.guests[which], bed.interface(rung, which)),
+              "port_type": port_type(bed, rung, which)} for which in range(2)]
+    if found[0] != found[1]:
+        raise LabError("%s: %s" % (rung.name, found))
+    return found[0]
+
+
+def driver(guest, interface):
+    """Returns the name of an interface's driver in a guest."""
+    return os.path.basename(guest.check(
+        "readlink /sys/class/net/%s/device/driver" % interface).strip())
+
+
+def port_type(bed, rung, which):
+    """Returns the type of the port of guest 'which'."""
+    return bed.switch.interface(bed.port(rung, which), "type").strip('"')
+
+
 def guest_counters(bed, rung, which):
     """Returns (seconds, packets sent, received, interrupts, kicks) of a
     rung's NIC inside guest 'which'.  Kicks are None if its driver does not
@@ -104,7 +128,8 @@ def guest_counters(bed, rung, which):
 
 
 def packets(bed, rung):
-    """Returns {kpps, switch_ns, kicks, interrupts} of small packets."""
+    """Returns {kpps, lost, switch_ns, kicks, interrupts} of small
+    packets."""
     a, _ = bed.guests
     idle = share_of_cpu(lambda: switch_ns(bed), IDLE_SECONDS)
     a.check(GENERATE % {"interface": bed.interface(rung, 0),
@@ -130,9 +155,15 @@ def figures(before, after, busy):
     if not (a_time > 0 and b_time > 0 and sent and received):
         raise LabError("no packets: %d sent, %d received" % (sent, received))
     return {"kpps": received / b_time / 1e3,
-            "switch_ns": max(busy, 0) * 1e9 / (sent / a_time),
+            "lost": percent_lost(sent / a_time, received / b_time),
+            "switch_ns": max(busy, 0) * 1e9 / (received / b_time),
             "kicks": None if kicks is None else kicks / sent,
             "interrupts": interrupts / received}
+
+
+def percent_lost(sent, received):
+    """Returns how much of what was sent has not come, in percent."""
+    return 100 * max(1 - received / sent, 0)
 
 
 def exits(bed, rung):

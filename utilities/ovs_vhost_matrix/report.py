@@ -11,6 +11,7 @@ from ovs_vhost_lab import results
 FIGURES = {
     "tcp_mbps": ("TCP", "Mbit/s", 0),
     "kpps": ("packets", "k/s", 1),
+    "lost": ("lost", "%", 0),
     "rtt_us": ("round trip", "us", 0),
     "switch_ns": ("switch CPU", "ns/packet", 0),
     "exits": ("accesses", "/round trip", 1),
@@ -19,11 +20,24 @@ FIGURES = {
 }
 
 
+NOTES = {
+    "tcg": "Guests are emulated, without KVM: they are many times slower than "
+           "the switch, and limit TCP and packets per second; what leaves a "
+           "guest costs little.  Absolute values say little: compare within "
+           "a run only.",
+    "kvm": "Guests run with KVM.  Compare within a run only.",
+}
+
+
 @dataclass
 class Row:
-    """A rung and what was measured of it, {figure: [values]}."""
+    """A rung and what was measured of it, {figure: [values]}.
+
+    'facts' are what guests and switch say the rung is: the driver of the
+    guests' NICs, and the type of the switch's ports."""
 
     rung: object
+    facts: dict = field(default_factory=dict)
     samples: dict = field(default_factory=dict)
     errors: list = field(default_factory=list)
 
@@ -58,10 +72,19 @@ def text(rows):
                     for row in rows for error in row.errors]
 
 
-def save_json(rows, path, **more):
-    """Writes an object per rung, under its name, and 'more' beside them."""
+def notes(accelerators):
+    """Returns what has to be known of values with such guests."""
+    return " ".join(NOTES[each] for each in sorted(accelerators))
+
+
+def save_json(rows, path, accelerators, rounds):
+    """Writes an object per rung, under its name, and beside them what holds
+    for all."""
     rungs = {row.rung.name: {
-        "title": row.rung.title,
+        "name": row.rung.name, "title": row.rung.title, **row.facts,
         **{name: row.median(name) for name in FIGURES},
         "samples": row.samples, "errors": row.errors} for row in rows}
-    results.save_json({"rungs": rungs, **more}, path)
+    units = {name: unit for name, (_, unit, _) in FIGURES.items()}
+    results.save_json({"rungs": rungs, "units": units, "rounds": rounds,
+                       "accelerator": "+".join(sorted(accelerators)),
+                       "note": notes(accelerators)}, path)

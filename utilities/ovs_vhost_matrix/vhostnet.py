@@ -17,7 +17,7 @@ import time
 from ovs_vhost_lab import Guest, LabError, Testpmd, host_image
 from ovs_vhost_lab.host_image import HUGEPAGES, on_switch, start_switch
 
-from .dpdk import count_packets
+from .dpdk import count_packets, driver_of
 from .measure import PING, mean_us
 from .rungs import TAP
 
@@ -26,9 +26,11 @@ MEMORY_MIB = 1280
 NAMES = ("a", "b")
 ADDRESS = "10.0.0.1"            # Of the bridge's own interface, which asks.
 
-# Nanoseconds that the switch's threads and the kernel's for vhost-net ran.
-USED = """for pid in $(pidof ovs-vswitchd) \\
-        $(grep -l ^vhost- /proc/[0-9]*/comm | cut -d/ -f3); do
+# The kernel's threads for vhost-net.
+THREADS = "grep -l ^vhost- /proc/[0-9]*/comm | cut -d/ -f3"
+
+# Nanoseconds that they and the switch's threads ran.
+USED = """for pid in $(pidof ovs-vswitchd) $(""" + THREADS + """); do
     cat /proc/$pid/task/*/schedstat; done 2>/dev/null"""
 
 
@@ -40,6 +42,7 @@ class Host:
         self.guest = Guest("host", host_image(build, modules=MODULES), folder,
                            memory=MEMORY_MIB, cpus=2,
                            kernel_args="hugepages=%d" % HUGEPAGES)
+        self._facts = {}
 
     def __enter__(self):
         self.guest.start()
@@ -70,6 +73,7 @@ class Host:
                         for which, name in enumerate(NAMES)]
         try:
             self._add_ports(rung, applications)
+            self._facts[rung.name] = self._look(rung, applications)
             return {**count_packets(*applications, self.switch_ns),
                     **self._round_trips(applications[1])}
         finally:
@@ -78,6 +82,19 @@ class Host:
             on_switch(self.guest, " -- ".join(
                 ["ovs-vsctl"] + ["--if-exists del-port " + name
                                  for name in NAMES]))
+
+    def facts(self, rung):
+        """Returns what was found when 'rung' was measured last."""
+        return self._facts[rung.name]
+
+    def _look(self, rung, applications):
+        """Returns {driver, port_type, vhost_threads} of a rung: the last is
+        how many threads of the kernel serve it."""
+        kind = on_switch(self.guest, "ovs-vsctl get Interface %s type"
+                         % NAMES[1])
+        return {"driver": driver_of(applications[1], mac(1)),
+                "port_type": kind.strip().strip('"') or "system",
+                "vhost_threads": len(self.guest.check(THREADS).split())}
 
     def _device(self, rung, which):
         """Returns virtio-user's device, with port or tap NAME."""
