@@ -27,9 +27,14 @@ docs_DATA = \
 	docs/tutorial.md \
 	docs/upgrade.md
 
+howtodir = $(docdir)/docs/howto
+howto_DATA = \
+	docs/howto/container.md
+
 dist_man_MANS += docs/ovs-vhost.7
 
 EXTRA_DIST += \
 	$(doc_DATA) \
 	$(docs_DATA) \
+	$(howto_DATA) \
 	docs/testing.md
