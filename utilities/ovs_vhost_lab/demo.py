@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import os
 import re
-import shutil
 import sys
 import threading
 import time
@@ -22,7 +21,9 @@ from .build import Build
 from .guest import Guest, Nic, accelerator, qemu_version
 from .image import guest_image
 from .netns import NetworkNamespace
-from .process import LabError, popen, tail, wait_until
+from .process import LabError, popen, wait_until
+from .steps import (print_logs, print_summary, run_steps, save_logs,
+                    succeeded)
 from .switch import Switch
 
 BRIDGE = "br0"
@@ -339,62 +340,6 @@ class Demo:
 
 
 # Running the steps.
-
-def run_steps(demo):
-    """Runs the steps; returns [(title, verdict, seconds, text)]."""
-    results = []
-    steps = demo.steps()
-    for number, (title, method, needed) in enumerate(steps, 1):
-        print("[%2d/%d] %s ..." % (number, len(steps), title), end=" ",
-              flush=True)
-        start = time.monotonic()
-        try:
-            verdict, text = "PASS", method()
-        except (LabError, OSError, ValueError) as error:
-            verdict, text = "FAIL", str(error)
-        seconds = time.monotonic() - start
-        results.append((title, verdict, seconds, text))
-        print("%s (%.1f s)" % (verdict, seconds), flush=True)
-        if verdict == "FAIL":
-            print(text, flush=True)
-            if needed:
-                break
-    results += [(title, "-", 0, "not run") for title, _, _
-                in steps[len(results):]]
-    return results
-
-
-def print_summary(results):
-    width = max(len(title) for title, _, _, _ in results)
-    print("\n%-*s  %-6s %6s  %s" % (width, "step", "result", "time", "what"))
-    for title, verdict, seconds, text in results:
-        first_line = (text.splitlines() or [""])[0]
-        print("%-*s  %-6s %4.1f s  %s" % (width, title, verdict, seconds,
-                                          first_line[:100]))
-    print("%-*s  %-6s %4.1f s" % (
-        width, "all", "PASS" if succeeded(results) else "FAIL",
-        sum(seconds for _, _, seconds, _ in results)), flush=True)
-
-
-def succeeded(results):
-    return all(verdict == "PASS" for _, verdict, _, _ in results)
-
-
-def print_logs(demo):
-    for path, lines in demo.logs():
-        text = tail(path, lines)
-        if text:
-            print("\n--- the last lines of %s:\n%s" % (
-                os.path.relpath(path, demo.folder), text))
-
-
-def save_logs(demo, target):
-    os.makedirs(target, exist_ok=True)
-    for path, _ in demo.logs():
-        if os.path.exists(path):
-            shutil.copy(path, target)
-    print("The logs are in %s." % target)
-
 
 def work(directory, keep, options):
     """The worker's whole life; returns the exit status."""

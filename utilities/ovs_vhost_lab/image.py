@@ -330,6 +330,11 @@ def _busybox_file(root):
     raise LabError("no busybox in " + root)
 
 
+def busybox():
+    """Returns the path of a busybox for the host."""
+    return _busybox_file(package(BUSYBOX_PACKAGE))
+
+
 def guest_image(modules=MODULES, programs=(), files=None, init=INIT,
                 kernel_package=None, libraries=()):
     """Returns an Image, which it builds unless the cache has it.
@@ -341,11 +346,11 @@ def guest_image(modules=MODULES, programs=(), files=None, init=INIT,
     kernel_root = package(kernel_package
                           or os.environ.get("OVS_VHOST_KERNEL_PACKAGE")
                           or KERNEL_PACKAGE)
-    busybox = _busybox_file(package(BUSYBOX_PACKAGE))
-    contents = _initramfs(kernel_root, busybox, modules, programs, libraries,
+    program = busybox()
+    contents = _initramfs(kernel_root, program, modules, programs, libraries,
                           files or {}, init)
     return Image(_plain_kernel(_kernel_file(kernel_root)), _store(contents),
-                 busybox)
+                 program)
 
 
 def _initramfs(kernel_root, busybox, modules, programs, libraries, files,

@@ -30,7 +30,7 @@ import tty
 from .process import (LabError, enter_netns, scaled,
                       set_parent_death_signal)
 
-PREFIX = "ovs-vhost-demo."
+PROGRAM = "ovs-vhost-demo"
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ESCAPE = b"\x1d"                # Ctrl-]
 
@@ -49,7 +49,7 @@ def _base():
 class Directory:
     """A private temporary directory with a lock that its owner holds."""
 
-    def __init__(self, prefix=PREFIX):
+    def __init__(self, prefix):
         _remove_abandoned(prefix)
         self.path = tempfile.mkdtemp(prefix=prefix, dir=_base())
         self._lock = open(os.path.join(self.path, "lock"), "w")
@@ -93,7 +93,7 @@ def _remove_abandoned(prefix):
 
 # Front and worker.
 
-def supervise(work, program="ovs-vhost-demo"):
+def supervise(work, program=PROGRAM):
     """Runs work(directory, keep) in a worker; returns its exit status.
     'program' is the name for messages and directories.
 
@@ -192,64 +192,72 @@ def _leave_terminal(directory):
 
 # Laboratories that were kept.
 
-def _find(path):
-    """Returns (directory, state) of the kept laboratory 'path' or, if that
-    is None, of the only one there is."""
+def find(path=None, program=PROGRAM):
+    """Returns (directory, state) of the kept laboratory 'path' of 'program'
+    or, if 'path' is None, of the only one there is."""
     if path:
         found = [path] if _is_alive(path) else []
     else:
         found = [each for each in glob.glob(os.path.join(_base(),
-                                                         PREFIX + "*"))
+                                                         program + ".*"))
                  if _is_alive(each)
                  and os.path.exists(os.path.join(each, "state.json"))]
     if not found:
-        raise LabError("no demo is running here" + (" in " + path if path
-                                                    else ""))
+        raise LabError("no %s is running here%s" % (program, " in " + path
+                                                    if path else ""))
     if len(found) > 1:
-        raise LabError("several demos are running; choose one by --dir: "
+        raise LabError("several are running; choose one by --dir: "
                        + " ".join(sorted(found)))
     try:
         with open(os.path.join(found[0], "state.json")) as stream:
             return found[0], json.load(stream)
     except FileNotFoundError:
-        raise LabError("the demo in %s is not ready yet" % found[0]) from None
+        raise LabError("what is in %s is not ready yet" % found[0]) from None
 
 
-def stop(path=None):
+def stop(path=None, program=PROGRAM):
     """Ends a kept laboratory and waits until it is gone."""
-    directory, state = _find(path)
+    directory, state = find(path, program)
     os.kill(state["pid"], signal.SIGTERM)
     limit = time.monotonic() + scaled(30)
     while os.path.exists(directory):
         if time.monotonic() > limit:
-            raise LabError("the demo in %s (process %d) does not end"
-                           % (directory, state["pid"]))
+            raise LabError("%s in %s (process %d) does not end"
+                           % (program, directory, state["pid"]))
         time.sleep(0.1)
-    print("The demo in %s has ended." % directory)
+    print("%s in %s has ended." % (program, directory))
 
 
-def shell(name, path=None):
+def shell(name, path=None, program=PROGRAM, command=()):
     """Gives the user a shell in the guest 'name', or in the namespace of
-    the switch or of a station."""
-    directory, state = _find(path)
+    the switch or of a station; there, 'command' may take its place."""
+    directory, state = find(path, program)
     if name in state["guests"]:
+        if command:
+            raise LabError("a command can be given for %s only" % " ".join(
+                sorted(state["namespaces"])))
         _attach(os.path.join(directory, name + ".shell"), name)
     elif name in state["namespaces"]:
-        _enter(state, name)
+        _enter(state, name, command)
     else:
         raise LabError("no station %s here; there are: %s" % (
             name, " ".join(sorted(state["guests"])
                            + sorted(state["namespaces"]))))
 
 
-def _enter(state, name):
+def _enter(state, name, command):
     namespace = os.open("/proc/%d/fd/%d" % (state["pid"],
                                             state["namespaces"][name]),
                         os.O_RDONLY)
     enter_netns(namespace)
     os.close(namespace)
-    os.environ.update(state["environment"], PS1=name + "# ")
-    os.execvp("/bin/sh", ["sh"])
+    own = state.get("environments", {}).get(name, state["environment"])
+    os.environ.update(own, PS1=name + "# ")
+    command = list(command) or ["/bin/sh"]
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        raise LabError("%s: %s" % (command[0], error.strerror)) from error
 
 
 def _attach(path, name):

@@ -9,6 +9,7 @@ the kernel removes it with every interface inside, persistent taps included.
 """
 
 import os
+import threading
 
 from .process import CLONE_NEWNET, LabError, enter_netns, libc, run
 
@@ -42,6 +43,25 @@ class NetworkNamespace:
     def run(self, argv, **kwargs):
         """Runs 'argv' inside; see process.run()."""
         return run(argv, netns=self, **kwargs)
+
+    def call(self, function):
+        """Calls 'function' in a thread that is inside, and returns what it
+        returns: a socket that it makes belongs to the namespace."""
+        results = []
+
+        def work():
+            try:
+                enter_netns(self._fd)
+                results.append((function(), None))
+            except BaseException as error:
+                results.append((None, error))
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        (value, error), = results
+        if error:
+            raise error
+        return value
 
     def ip(self, *words):
         """Runs ip(8) inside and returns its output."""
