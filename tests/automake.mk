@@ -87,6 +87,7 @@ TESTSUITE_AT = \
 	tests/containers.at \
 	tests/matrix.at \
 	tests/nics.at \
+	tests/ovn.at \
 	tests/ovs-vhost-guest.at \
 	tests/sessions.at \
 	tests/packed.at \

@@ -144,6 +144,8 @@ EXTRA_DIST += \
 	utilities/ovs-vhost-lib.sh \
 	utilities/ovs-vhost-matrix \
 	utilities/ovs-vhost-matrix.1 \
+	utilities/ovs-vhost-ovn \
+	utilities/ovs-vhost-ovn.1 \
 	utilities/ovs_vhost_bench/__init__.py \
 	utilities/ovs_vhost_bench/bench.py \
 	utilities/ovs_vhost_bench/cases.py \
@@ -185,8 +187,11 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/image.py \
 	utilities/ovs_vhost_lab/instance.py \
 	utilities/ovs_vhost_lab/netns.py \
+	utilities/ovs_vhost_lab/ovn.py \
 	utilities/ovs_vhost_lab/process.py \
 	utilities/ovs_vhost_lab/results.py \
+	utilities/ovs_vhost_lab/station.py \
+	utilities/ovs_vhost_lab/steps.py \
 	utilities/ovs_vhost_lab/switch.py \
 	utilities/ovs_vhost_matrix/__init__.py \
 	utilities/ovs_vhost_matrix/bed.py \
@@ -196,4 +201,8 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_matrix/measure.py \
 	utilities/ovs_vhost_matrix/report.py \
 	utilities/ovs_vhost_matrix/rungs.py \
-	utilities/ovs_vhost_matrix/vhostnet.py
+	utilities/ovs_vhost_matrix/vhostnet.py \
+	utilities/ovs_vhost_ovn/__init__.py \
+	utilities/ovs_vhost_ovn/checks.py \
+	utilities/ovs_vhost_ovn/cloud.py \
+	utilities/ovs_vhost_ovn/main.py

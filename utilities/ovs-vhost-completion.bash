@@ -100,6 +100,9 @@ _ovs_vhost_values() {
     ovs-vhost-container:--type) printf '%s\n' vhostuserclient vhostuser ;;
     ovs-vhost-top:--sort) printf '%s\n' name rx tx bits drops ;;
     ovs-vhost-demo:--shell) printf '%s\n' vm1 vm2 station switch ;;
+    ovs-vhost-ovn:--type)
+        printf '%s\n' vhostuser vhostuserclient dpdkvhostuser \
+            dpdkvhostuserclient ;;
     ovs-vhost-gaps:--side) printf '%s\n' ours stock ;;
     esac
 }
@@ -317,4 +320,5 @@ fi
 complete -F _ovs_vhost_appctl ovs-appctl
 complete -F _ovs_vhost_complete ovs-vhost-bench ovs-vhost-check \
     ovs-vhost-container ovs-vhost-demo ovs-vhost-gaps ovs-vhost-guest \
+    ovs-vhost-ovn \
     ovs-vhost-session ovs-vhost-top
