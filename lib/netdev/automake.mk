@@ -33,12 +33,15 @@ netdev_sources = \
 	lib/netdev/packet-pool.h \
 	lib/netdev/pcapng.c \
 	lib/netdev/pcapng.h \
+	lib/netdev/pkt-counters.h \
 	lib/netdev/plugin.c \
+	lib/netdev/police.c \
 	lib/netdev/policer.h \
 	lib/netdev/private.h \
+	lib/netdev/qos-meters.h \
 	lib/netdev/qos.c \
 	lib/netdev/qos.h \
-	lib/netdev/rxtx.c \
+	lib/netdev/rx.c \
 	lib/netdev/show-json.c \
 	lib/netdev/show-log.c \
 	lib/netdev/show-memory.c \
@@ -47,6 +50,7 @@ netdev_sources = \
 	lib/netdev/sock-access.h \
 	lib/netdev/status.c \
 	lib/netdev/takeover.c \
+	lib/netdev/tx.c \
 	lib/netdev/unixctl.c \
 	lib/netdev/warning-rules.c \
 	lib/netdev/warning-rules.h \

@@ -3,8 +3,8 @@
  *
  * The netdev classes "vhostuser" and "vhostuserclient": life cycle,
  * reconfiguration, and what follows from what guests do.  Settings are
- * config.c's, packets rxtx.c's, numbers stats.c's; sockets, protocol and rings
- * are lib/vhost's.
+ * config.c's, packets rx.c's and tx.c's, numbers stats.c's; sockets, protocol
+ * and rings are lib/vhost's.
  *
  * Errors.  An error from set_config makes the bridge delete the port, even one
  * that carries traffic, and one from reconfigure takes it out of the datapath.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The ovs-vhost authors.
  *
- * Policing and QoS; see qos.h.  The arithmetic is policer.h's, what goes on
- * the rings rxtx.c's.
+ * The settings of policing and QoS; see qos.h.  The arithmetic is policer.h's,
+ * what PMDs do with it police.c's.
  *
  * As with the stock ports, a frame counts without its Ethernet header, a
  * policer drops and never delays, and settings that are no good leave the port
@@ -31,7 +31,7 @@
 #include "openvswitch/vlog.h"
 #include "ovs-rcu.h"
 #include "packets.h"
-#include "policer.h"
+#include "qos-meters.h"
 #include "smap.h"
 #include "sset.h"
 #include "timeval.h"
@@ -42,230 +42,7 @@ VLOG_DEFINE_THIS_MODULE(netdev_vhost_qos);
 #define KBITS_BURST_DEFAULT 8000
 #define KPKTS_BURST_DEFAULT 16
 
-/* Policing of what the guest sends: one for all of its queues. */
-struct ingress_policer {
-    uint32_t kbits_rate, kbits_burst;   /* 0: no limit. */
-    uint32_t kpkts_rate, kpkts_burst;   /* The same. */
-    struct bucket bytes, packets;
-};
-
-/* "egress-policer" has only the first two. */
-struct qos_rates {
-    uint64_t cir, cbs;          /* Bytes per second, bytes. */
-    uint64_t eir, ebs;
-};
-
-struct queue_counters {
-    uint64_t packets, bytes, errors;    /* Atomic. */
-    long long int created;      /* As from time_msec(). */
-};
-
-struct qos_queue {
-    struct cmap_node node;      /* In qos_queues.map, by 'id'. */
-    uint32_t id;
-    struct qos_rates rates;
-    struct meter meter;
-    struct queue_counters *counters;    /* Survive a change of 'rates'. */
-};
-
-/* Outlives a struct qos whose rates change. */
-struct qos_queues {
-    struct cmap map;
-};
-
-/* QoS of what the guest receives.  Constant but for what the meters and the
- * queues have in them. */
-struct qos {
-    bool trtcm;                 /* "trtcm-policer", not "egress-policer". */
-    struct qos_rates rates;
-    struct meter meter;
-    struct qos_queues *queues;  /* NULL: this type has none. */
-};
-
 static const char *const type_names[] = { "egress-policer", "trtcm-policer" };
-
-static uint64_t
-now_ns(void)
-{
-    struct timespec ts;
-
-    /* No system call: the kernel's vDSO. */
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
-}
-
-/* What PMDs do. */
-
-/* Packets to be freed, some at a time. */
-struct drops {
-    unsigned int n;
-    struct dp_packet *pkts[NETDEV_MAX_BURST];
-};
-
-static void
-drops_free(struct drops *d)
-{
-    packet_pool_free(d->pkts, d->n);
-    d->n = 0;
-}
-
-static void
-drops_add(struct drops *d, struct dp_packet *p)
-{
-    if (d->n == ARRAY_SIZE(d->pkts)) {
-        drops_free(d);
-    }
-    d->pkts[d->n++] = p;
-}
-
-/* What a frame counts. */
-static inline uint32_t
-metered_len(const struct dp_packet *p)
-{
-    return dp_packet_size(p) - ETH_HEADER_LEN;
-}
-
-static bool
-ingress_take(struct ingress_policer *in, uint64_t bytes, unsigned int packets,
-             uint64_t now)
-{
-    if (in->kbits_rate && !bucket_take(&in->bytes, bytes, now)) {
-        return false;
-    }
-    if (in->kpkts_rate && !bucket_take(&in->packets, packets, now)) {
-        if (in->kbits_rate) {
-            bucket_give_back(&in->bytes, bytes);
-        }
-        return false;
-    }
-    return true;
-}
-
-unsigned int
-netdev_vhost_police_rx(struct netdev_vhost *dev, struct dp_packet *pkts[],
-                       unsigned int n)
-{
-    struct ingress_policer *in = ovsrcu_get(struct ingress_policer *,
-                                            &dev->ingress);
-    struct drops drops = { .n = 0 };
-    unsigned int left = 0;
-    uint64_t bytes = 0;
-    uint64_t now;
-
-    if (!in || !n) {
-        return n;
-    }
-    now = now_ns();
-    for (unsigned int i = 0; i < n; i++) {
-        bytes += metered_len(pkts[i]);
-    }
-    if (ingress_take(in, bytes, n, now)) {
-        return n;               /* The same as one by one. */
-    }
-    for (unsigned int i = 0; i < n; i++) {
-        if (ingress_take(in, metered_len(pkts[i]), 1, now)) {
-            pkts[left++] = pkts[i];
-        } else {
-            drops_add(&drops, pkts[i]);
-        }
-    }
-    drops_free(&drops);
-    return left;
-}
-
-static struct qos_queue *
-find_queue(const struct qos_queues *queues, uint32_t id)
-{
-    struct qos_queue *queue;
-
-    CMAP_FOR_EACH_WITH_HASH (queue, node, hash_int(id, 0), &queues->map) {
-        if (queue->id == id) {
-            return queue;
-        }
-    }
-    return NULL;
-}
-
-/* True if what 'p' may still have of the queue that it was put into, and then
- * of the port, suffices for it. */
-static bool
-trtcm_passes(struct qos *q, const struct dp_packet *p, uint64_t now)
-{
-    struct qos_queue *queue = find_queue(q->queues, p->md.skb_priority);
-    uint32_t len = metered_len(p);
-    enum meter_colour colour;
-
-    if (!queue) {
-        queue = find_queue(q->queues, 0);
-        if (!queue) {
-            return false;       /* Cannot be: there always is one. */
-        }
-    }
-    colour = meter_mark(&queue->meter, METER_GREEN, len, now);
-    if (colour == METER_RED) {
-        counter_add(&queue->counters->errors, 1, true);
-    } else {
-        counter_add(&queue->counters->bytes, len, true);
-        counter_add(&queue->counters->packets, 1, true);
-    }
-    return meter_mark(&q->meter, colour, len, now) != METER_RED;
-}
-
-/* True if 'p' will be dropped for another reason, so that it should not use up
- * what others may have. */
-static bool
-is_doomed(const struct netdev_vhost *dev, const struct dp_packet *p)
-{
-    uint32_t len = dp_packet_size(p);
-
-    return (len < ETH_HEADER_LEN
-            || (len > dev->max_frame && !compat_tx_is_tso(p)));
-}
-
-/* True if what is left for all of 'pkts' suffices for them; then they have
- * taken it.  False if that is to be found out one by one. */
-static bool
-egress_takes_all(const struct netdev_vhost *dev, struct qos *q,
-                 struct dp_packet *const pkts[], unsigned int n, uint64_t now)
-{
-    uint64_t bytes = 0;
-
-    for (unsigned int i = 0; !q->trtcm && i < n; i++) {
-        bytes += is_doomed(dev, pkts[i]) ? 0 : metered_len(pkts[i]);
-    }
-    return !q->trtcm && bucket_take(&q->meter.committed, bytes, now);
-}
-
-unsigned int
-netdev_vhost_police_tx(struct netdev_vhost *dev, struct dp_packet *pkts[],
-                       unsigned int n)
-{
-    struct qos *q = ovsrcu_get(struct qos *, &dev->qos);
-    struct drops drops = { .n = 0 };
-    unsigned int left = 0;
-    uint64_t now;
-
-    if (!q || !n) {
-        return n;
-    }
-    now = now_ns();
-    if (egress_takes_all(dev, q, pkts, n, now)) {
-        return n;
-    }
-    for (unsigned int i = 0; i < n; i++) {
-        struct dp_packet *p = pkts[i];
-
-        if (is_doomed(dev, p)
-            || (q->trtcm ? trtcm_passes(q, p, now)
-                : bucket_take(&q->meter.committed, metered_len(p), now))) {
-            pkts[left++] = p;
-        } else {
-            drops_add(&drops, p);
-        }
-    }
-    drops_free(&drops);
-    return left;
-}
 
 /* Policing. */
 
@@ -273,7 +50,7 @@ static struct ingress_policer *
 make_ingress(const struct ingress_policer *wanted)
 {
     struct ingress_policer *in = xmemdup(wanted, sizeof *wanted);
-    uint64_t now = now_ns();
+    uint64_t now = meter_now_ns();
 
     bucket_init(&in->bytes, in->kbits_rate * UINT64_C(125),
                 in->kbits_burst * UINT64_C(125), now);
@@ -362,7 +139,7 @@ add_rates(const struct qos_rates *r, bool trtcm, struct smap *details)
 static void
 init_meter(struct meter *m, const struct qos_rates *r)
 {
-    uint64_t now = now_ns();
+    uint64_t now = meter_now_ns();
 
     bucket_init(&m->committed, r->cir, r->cbs, now);
     bucket_init(&m->excess, r->eir, r->ebs, now);
@@ -398,7 +175,7 @@ free_queues(struct qos_queues *queues)
 static void
 put_queue(struct qos_queues *queues, uint32_t id, const struct qos_rates *r)
 {
-    struct qos_queue *old = find_queue(queues, id);
+    struct qos_queue *old = qos_find_queue(queues, id);
     struct qos_queue *queue;
 
     if (old && !memcmp(&old->rates, r, sizeof *r)) {
@@ -425,7 +202,7 @@ static void
 delete_queue(struct netdev_vhost *dev, struct qos_queues *queues, uint32_t id)
     OVS_REQUIRES(dev->mutex)
 {
-    struct qos_queue *queue = find_queue(queues, id);
+    struct qos_queue *queue = qos_find_queue(queues, id);
 
     if (!id) {
         put_queue(queues, 0,
@@ -598,7 +375,7 @@ get_queue(const struct netdev_vhost *dev, unsigned int id,
 {
     const struct qos_queues *queues = get_queues(dev);
 
-    *queuep = queues ? find_queue(queues, id) : NULL;
+    *queuep = queues ? qos_find_queue(queues, id) : NULL;
     return !queues ? EOPNOTSUPP : *queuep ? 0 : EINVAL;
 }
 
@@ -845,7 +622,7 @@ netdev_vhost_qos_save(struct netdev_vhost *dev,
     const struct ingress_policer *in = ovsrcu_get(struct ingress_policer *,
                                                   &dev->ingress);
     const struct qos *q = ovsrcu_get(struct qos *, &dev->qos);
-    uint64_t now = now_ns();
+    uint64_t now = meter_now_ns();
 
     if (in) {
         values[STATE_INGRESS_BYTES] = bucket_missing(&in->bytes, now);
@@ -866,7 +643,7 @@ netdev_vhost_qos_load(struct netdev_vhost *dev,
     struct ingress_policer *in = ovsrcu_get(struct ingress_policer *,
                                             &dev->ingress);
     struct qos *q = ovsrcu_get(struct qos *, &dev->qos);
-    uint64_t now = now_ns();
+    uint64_t now = meter_now_ns();
 
     if (in) {
         bucket_set_missing(&in->bytes, values[STATE_INGRESS_BYTES], now);
