@@ -93,8 +93,8 @@ utilities_ovs_vhost_session_SOURCES = \
 	utilities/session/record.h \
 	utilities/session/recording.c \
 	utilities/session/recording.h \
-	utilities/session/say.c \
-	utilities/session/say.h \
+	utilities/session/base.c \
+	utilities/session/base.h \
 	utilities/session/show.c \
 	utilities/session/show.h \
 	utilities/session/stage.c \
@@ -178,6 +178,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/__init__.py \
 	utilities/ovs_vhost_lab/backports.py \
 	utilities/ovs_vhost_lab/build.py \
+	utilities/ovs_vhost_lab/cases.py \
 	utilities/ovs_vhost_lab/container.py \
 	utilities/ovs_vhost_lab/demo.py \
 	utilities/ovs_vhost_lab/dpdk.py \

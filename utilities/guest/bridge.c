@@ -9,6 +9,7 @@
  * The tap may be moved to another namespace meanwhile.  If it goes with that
  * one, as a container's does, the port is finished. */
 
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -33,7 +34,7 @@ enter(const char *path, int home)
     int fd = home >= 0 ? home : open(path, O_RDONLY | O_CLOEXEC);
 
     if (fd < 0 || setns(fd, CLONE_NEWNET)) {
-        die(EXIT_CANNOT, "%s: %s", path, strerror(errno));
+        errx(EXIT_CANNOT, "%s: %s", path, strerror(errno));
     }
     close(fd);
 }
@@ -50,8 +51,8 @@ set_address_and_up(const struct port *p)
         ifr.ifr_hwaddr.sa_family = 1;           /* ARPHRD_ETHER */
         memcpy(ifr.ifr_hwaddr.sa_data, p->o->mac, 6);
         if (ioctl(sock, SIOCSIFHWADDR, &ifr)) {
-            die(EXIT_CANNOT, "%s: cannot set its address: %s", p->o->tap,
-                strerror(errno));
+            errx(EXIT_CANNOT, "%s: cannot set its address: %s", p->o->tap,
+                 strerror(errno));
         }
     }
     if (ioctl(sock, SIOCGIFFLAGS, &ifr) == 0) {
@@ -80,7 +81,7 @@ open_tap(struct port *p)
     snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", p->o->tap);
     ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
     if (p->fd < 0 || ioctl(p->fd, TUNSETIFF, &ifr)) {
-        die(EXIT_CANNOT, "tap %s: %s", p->o->tap, strerror(errno));
+        errx(EXIT_CANNOT, "tap %s: %s", p->o->tap, strerror(errno));
     }
     set_carrier(p, false);
     set_address_and_up(p);

@@ -12,11 +12,7 @@
  * failure.  A failure outside of this ends the program. */
 const char *attempt(void (*function)(void *), void *aux);
 
-/* Prints "ovs-vhost-guest: ..." and ends the program; see enum exit_status. */
-void die(int status, const char *format, ...)
-    __attribute__((noreturn, format(printf, 2, 3)));
-void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
+/* How the program ends, by errx(3). */
 enum exit_status {
     EXIT_OK = 0,
     EXIT_UNEXPECTED = 1,        /* An expectation did not hold. */

@@ -4,6 +4,7 @@
  * ovs-vhost-guest: starts the ports' threads, decides when traffic begins and
  * when the run is over, and reports. */
 
+#include <err.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -93,7 +94,7 @@ start_ports(void)
 {
     ports = calloc(options.n_ports, sizeof *ports);
     if (!ports) {
-        die(EXIT_CANNOT, "out of memory");
+        errx(EXIT_CANNOT, "out of memory");
     }
     for (unsigned int i = 0; i < options.n_ports; i++) {
         port_init(&ports[i], &options, i);
@@ -126,7 +127,7 @@ start_threads(void)
 
     workers = calloc(n, sizeof *workers);
     if (!workers) {
-        die(EXIT_CANNOT, "out of memory");
+        errx(EXIT_CANNOT, "out of memory");
     }
     for (unsigned int i = 0; i < options.n_ports; i++) {
         struct worker *w = &workers[i % n];

@@ -5,6 +5,7 @@
 
 #include "guest/misbehave.h"
 
+#include <err.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -323,7 +324,7 @@ void
 misbehave_start(struct port *p)
 {
     if (pthread_create(&p->session, NULL, misbehave_main, p)) {
-        die(EXIT_CANNOT, "cannot start a thread");
+        errx(EXIT_CANNOT, "cannot start a thread");
     }
 }
 

@@ -8,6 +8,7 @@
 #include "guest/options.h"
 
 #include <arpa/inet.h>
+#include <err.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -310,8 +311,8 @@ port_option(struct port_options *o, char *text, const char *port)
 
     if (*text == '+' || *text == '-') {
         if (!wish_parse(text, &o->features, &o->protocol)) {
-            die(EXIT_USAGE, "%s: unknown feature %s (see --features list)",
-                port, text);
+            errx(EXIT_USAGE, "%s: unknown feature %s (see --features list)",
+                 port, text);
         }
         return;
     }
@@ -321,11 +322,11 @@ port_option(struct port_options *o, char *text, const char *port)
     }
     d = find_option(port_table, text);
     if (!d) {
-        die(EXIT_USAGE, "%s: unknown option %s (see --help)", port, text);
+        errx(EXIT_USAGE, "%s: unknown option %s (see --help)", port, text);
     }
     if (!set_option(d, o, value)) {
-        die(EXIT_USAGE, "%s: bad value for %s: %s", port, text,
-            value ? value : "none");
+        errx(EXIT_USAGE, "%s: bad value for %s: %s", port, text,
+             value ? value : "none");
     }
 }
 
@@ -340,39 +341,39 @@ check_port(const struct port_options *o, const char *text)
 
         features_format(o->features.wanted & no_driver, false, names,
                         sizeof names);
-        die(EXIT_USAGE, "%s: no driver here for %s", text, names);
+        errx(EXIT_USAGE, "%s: no driver here for %s", text, names);
     }
     if (o->mode == MODE_BRIDGE && !o->tap) {
-        die(EXIT_USAGE, "%s: bridge needs tap=NAME", text);
+        errx(EXIT_USAGE, "%s: bridge needs tap=NAME", text);
     }
     if (o->tap && strlen(o->tap) >= IFNAMSIZ) {
-        die(EXIT_USAGE, "%s: tap's name is too long", text);
+        errx(EXIT_USAGE, "%s: tap's name is too long", text);
     }
     if (o->mode == MODE_REPLAY && !o->file) {
-        die(EXIT_USAGE, "%s: replay needs file=FILE", text);
+        errx(EXIT_USAGE, "%s: replay needs file=FILE", text);
     }
     if (o->mode == MODE_CAPTURE && !o->capture) {
-        die(EXIT_USAGE, "%s: capture needs capture=FILE", text);
+        errx(EXIT_USAGE, "%s: capture needs capture=FILE", text);
     }
     if (o->mode == MODE_MISBEHAVE && !o->misbehave) {
-        die(EXIT_USAGE, "%s: misbehave needs --misbehave NAME", text);
+        errx(EXIT_USAGE, "%s: misbehave needs --misbehave NAME", text);
     }
     if (o->mode == MODE_MISBEHAVE
         && !misbehave_check(o->misbehave, wrong, sizeof wrong)) {
-        die(EXIT_USAGE, "%s: unknown misbehaviour %s (see --misbehave list)",
-            text, wrong);
+        errx(EXIT_USAGE, "%s: unknown misbehaviour %s (see --misbehave list)",
+             text, wrong);
     }
     if (strlen(o->path) >= 108) {
-        die(EXIT_USAGE, "%s: the path is too long for a socket", text);
+        errx(EXIT_USAGE, "%s: the path is too long for a socket", text);
     }
     if (o->ring_size & (o->ring_size - 1)
         && !(o->features.required & FE_F_PACKED)) {
-        die(EXIT_USAGE, "%s: sizes of rings that are not packed are powers "
-            "of 2", text);
+        errx(EXIT_USAGE, "%s: sizes of rings that are not packed are powers "
+             "of 2", text);
     }
     if (o->features.wanted & FE_F_PACKED
         && !(o->features.wanted & FE_F_VERSION_1)) {
-        die(EXIT_USAGE, "%s: ring_packed needs version_1", text);
+        errx(EXIT_USAGE, "%s: ring_packed needs version_1", text);
     }
 }
 
@@ -387,7 +388,7 @@ parse_port(struct options *all, const struct port_options *defaults,
     char *path = copy, *save, *word;
 
     if (all->n_ports >= MAX_PORTS) {
-        die(EXIT_USAGE, "more than %d ports", MAX_PORTS);
+        errx(EXIT_USAGE, "more than %d ports", MAX_PORTS);
     }
     *o = *defaults;
     o->mode = N_MODES;
@@ -396,7 +397,7 @@ parse_port(struct options *all, const struct port_options *defaults,
     } else if (defaults->misbehave) {
         o->mode = MODE_MISBEHAVE;
     } else {
-        die(EXIT_USAGE, "%s: no MODE:PATH (see --help)", text);
+        errx(EXIT_USAGE, "%s: no MODE:PATH (see --help)", text);
     }
     mode_defaults(o);
     o->path = strdup(strtok_r(path, ",", &save) ?: "");
@@ -438,7 +439,7 @@ parse_features(struct port_options *o, const char *value)
     for (char *word = strtok_r(copy, ",", &save); word;
          word = strtok_r(NULL, ",", &save)) {
         if (!wish_parse(word, &o->features, &o->protocol)) {
-            die(EXIT_USAGE, "unknown feature %s (see --features list)", word);
+            errx(EXIT_USAGE, "unknown feature %s (see --features list)", word);
         }
     }
     free(copy);
@@ -473,11 +474,11 @@ parse_option(struct options *all, struct port_options *defaults, int argc,
         d = find_option(port_table, name);
     }
     if (!d && !features) {
-        die(EXIT_USAGE, "unknown option --%s (see --help)", name);
+        errx(EXIT_USAGE, "unknown option --%s (see --help)", name);
     }
     if (!value && (features || d->kind != SWITCH)) {
         if (*i + 1 >= argc) {
-            die(EXIT_USAGE, "--%s needs a value", name);
+            errx(EXIT_USAGE, "--%s needs a value", name);
         }
         value = argv[++*i];
     }
@@ -489,8 +490,8 @@ parse_option(struct options *all, struct port_options *defaults, int argc,
         parse_misbehave(value);
     }
     if (!set_option(d, is_run ? (void *) all : (void *) defaults, value)) {
-        die(EXIT_USAGE, "bad value for --%s: %s", name,
-            value ? value : "none");
+        errx(EXIT_USAGE, "bad value for --%s: %s", name,
+             value ? value : "none");
     }
 }
 
@@ -515,7 +516,7 @@ options_parse(struct options *o, int argc, char *argv[])
         }
     }
     if (!n) {
-        die(EXIT_USAGE, "no port given (see --help)");
+        errx(EXIT_USAGE, "no port given (see --help)");
     }
     for (unsigned int i = 0; i < n; i++) {
         parse_port(o, &defaults, ports[i]);

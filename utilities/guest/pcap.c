@@ -6,6 +6,7 @@
 #include "guest/pcap.h"
 
 #include <byteswap.h>
+#include <err.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,7 +49,7 @@ new_file(const char *name, const char *mode)
     f->name = strdup(name);
     f->stream = fopen(name, mode);
     if (!f->stream) {
-        die(EXIT_CANNOT, "%s: %s", name, strerror(errno));
+        errx(EXIT_CANNOT, "%s: %s", name, strerror(errno));
     }
     return f;
 }
@@ -88,7 +89,7 @@ pcap_close(struct pcap_file *f)
     bool bad = ferror(f->stream) != 0;
 
     if (fclose(f->stream) || bad) {
-        die(EXIT_CANNOT, "%s: cannot write all of it", f->name);
+        errx(EXIT_CANNOT, "%s: cannot write all of it", f->name);
     }
     free(f->name);
     free(f);
@@ -107,16 +108,16 @@ pcap_open(const char *name)
     struct file_header h;
 
     if (fread(&h, sizeof h, 1, f->stream) != 1) {
-        die(EXIT_CANNOT, "%s: no pcap file", name);
+        errx(EXIT_CANNOT, "%s: no pcap file", name);
     }
     f->swapped = h.magic == bswap_32(MAGIC_US)
                  || h.magic == bswap_32(MAGIC_NS);
     f->ns = number(f, h.magic) == MAGIC_NS;
     if (!f->ns && number(f, h.magic) != MAGIC_US) {
-        die(EXIT_CANNOT, "%s: no pcap file (pcapng cannot be read)", name);
+        errx(EXIT_CANNOT, "%s: no pcap file (pcapng cannot be read)", name);
     }
     if ((number(f, h.link_type) & 0xffff) != ETHERNET) {
-        die(EXIT_CANNOT, "%s: not of Ethernet", name);
+        errx(EXIT_CANNOT, "%s: not of Ethernet", name);
     }
     return f;
 }
@@ -132,8 +133,8 @@ pcap_read(struct pcap_file *f, uint8_t *frame, size_t max, uint64_t *ns)
     }
     len = number(f, h.len);
     if (!len || len > max || fread(frame, 1, len, f->stream) != len) {
-        die(EXIT_CANNOT, "%s: broken, or a frame of more than %zu bytes",
-            f->name, max);
+        errx(EXIT_CANNOT, "%s: broken, or a frame of more than %zu bytes",
+             f->name, max);
     }
     *ns = number(f, h.sec) * UINT64_C(1000000000)
           + number(f, h.fraction) * (f->ns ? UINT64_C(1) : UINT64_C(1000));

@@ -5,6 +5,7 @@
 
 #include "guest/port.h"
 
+#include <err.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,7 @@ port_init(struct port *p, const struct options *all, unsigned int index)
     p->vqs = calloc(2 * p->o->pairs, sizeof *p->vqs);
     p->queues = calloc(p->o->pairs, sizeof *p->queues);
     if (p->stop_fd < 0 || !p->room || !p->vqs || !p->queues) {
-        die(EXIT_CANNOT, "%s: out of memory or descriptors", p->o->path);
+        errx(EXIT_CANNOT, "%s: out of memory or descriptors", p->o->path);
     }
 }
 

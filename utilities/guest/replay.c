@@ -3,6 +3,7 @@
  *
  * Mode replay: sends the frames of a file, in their own time or at a rate. */
 
+#include <err.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +43,7 @@ append(struct replay *r, const uint8_t *frame, size_t len, uint64_t ns)
         r->times = realloc(r->times, r->n_allocated * sizeof *r->times);
     }
     if (!r->data || !r->lens || !r->times) {
-        die(EXIT_CANNOT, "no memory for the file to replay");
+        errx(EXIT_CANNOT, "no memory for the file to replay");
     }
     memcpy(r->data + r->size, frame, len);
     r->lens[r->n] = len;
@@ -64,7 +65,7 @@ replay_start(struct port *p)
     }
     pcap_close(file);
     if (!r->n) {
-        die(EXIT_CANNOT, "%s: no frames in it", p->o->file);
+        errx(EXIT_CANNOT, "%s: no frames in it", p->o->file);
     }
     r->times[0] = 0;
 }

@@ -5,6 +5,7 @@
 
 #include "guest/session.h"
 
+#include <err.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -38,12 +39,12 @@ remove_stale(const char *path)
         return;
     }
     if (!S_ISSOCK(st.st_mode)) {
-        die(EXIT_CANNOT, "%s: there is something that is no socket", path);
+        errx(EXIT_CANNOT, "%s: there is something that is no socket", path);
     }
     fe_init(&probe);
     if (fe_connect(&probe, path, 0)) {
         fe_hang_up(&probe);
-        die(EXIT_CANNOT, "%s: somebody listens there already", path);
+        errx(EXIT_CANNOT, "%s: somebody listens there already", path);
     }
     unlink(path);
 }
@@ -62,8 +63,8 @@ session_listen(struct port *p)
     if (p->listen_fd < 0
         || bind(p->listen_fd, (struct sockaddr *) &sun, sizeof sun)
         || listen(p->listen_fd, 10)) {
-        die(EXIT_CANNOT, "%s: cannot listen: %s", p->o->path,
-            strerror(errno));
+        errx(EXIT_CANNOT, "%s: cannot listen: %s", p->o->path,
+             strerror(errno));
     }
 }
 
@@ -219,8 +220,8 @@ say_features(const struct port *p)
     char names[512];
 
     features_format(p->fe.features, false, names, sizeof names);
-    warn("%s: up, features %#llx: %s", p->o->path,
-         (unsigned long long int) p->fe.features, names);
+    warnx("%s: up, features %#llx: %s", p->o->path,
+          (unsigned long long int) p->fe.features, names);
 }
 
 /* True if the thread has to end. */
@@ -348,7 +349,7 @@ await_end(struct port *p)
 
             if (error) {
                 if (*error) {
-                    warn("%s: %s", p->o->path, error);
+                    warnx("%s: %s", p->o->path, error);
                 }
                 return;
             }
@@ -373,7 +374,7 @@ run_session(struct port *p)
 
     if (error) {
         if (strcmp(p->error, error)) {
-            warn("%s: %s", p->o->path, error);
+            warnx("%s: %s", p->o->path, error);
             snprintf(p->error, sizeof p->error, "%s", error);
         }
         fe_hang_up(&p->fe);
@@ -401,7 +402,7 @@ run_session(struct port *p)
             p->n_disconnects++;
         }
         if (!p->hung_up && !p->all->quiet) {
-            warn("%s: the connection has ended", p->o->path);
+            warnx("%s: the connection has ended", p->o->path);
         }
         if (!p->o->reconnect) {
             p->gone = true;
@@ -427,7 +428,7 @@ void
 session_start(struct port *p)
 {
     if (pthread_create(&p->session, NULL, session_main, p)) {
-        die(EXIT_CANNOT, "cannot start a thread");
+        errx(EXIT_CANNOT, "cannot start a thread");
     }
 }
 

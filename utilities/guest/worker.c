@@ -5,6 +5,7 @@
 
 #include "guest/worker.h"
 
+#include <err.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -169,7 +170,7 @@ worker_main(void *w_)
         CPU_ZERO(&set);
         CPU_SET(w->cpu, &set);
         if (pthread_setaffinity_np(pthread_self(), sizeof set, &set)) {
-            warn("cannot run on processor %d", w->cpu);
+            warnx("cannot run on processor %d", w->cpu);
         }
     }
     while (!run_stop) {
@@ -180,7 +181,7 @@ worker_main(void *w_)
 
             /* The device broke the rules, or the mode cannot go on. */
             snprintf(p->broken_by, sizeof p->broken_by, "%s", error);
-            warn("%s: %s", p->o->path, error);
+            warnx("%s: %s", p->o->path, error);
             p->broken = p->gone = true;
             p->live = false;
             pthread_mutex_unlock(&p->lock);
@@ -195,7 +196,7 @@ worker_start(struct worker *w)
     w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (w->wake_fd < 0
         || pthread_create(&w->thread, NULL, worker_main, w)) {
-        die(EXIT_CANNOT, "cannot start a thread");
+        errx(EXIT_CANNOT, "cannot start a thread");
     }
     pthread_setname_np(w->thread, "worker");
 }

@@ -6,18 +6,18 @@ The script utilities/ovs-vhost-bench, which documents the options, installs and
 builds what this needs.
 """
 
-import argparse
 import os
 import sys
 import time
 import traceback
 
-from ovs_vhost_lab import Build, LabError, instance
+from ovs_vhost_lab import Build, LabError
+from ovs_vhost_lab.cases import option_parser, run_program
 from ovs_vhost_lab.results import positive, save_json
 
 from . import chart, host, results
 from .bench import Bench, Settings
-from .cases import CASES, choose
+from .cases import CASES
 from .side import Cpus
 
 PROGRAM = "ovs-vhost-bench"
@@ -108,12 +108,11 @@ def save(found, options):
         print("charts: %s" % " ".join(chart.draw(found, options.chart)))
 
 
-def work(directory, options):
+def work(directory, cases, options):
     """The worker's whole life; returns the exit status."""
     settings = make_settings(options)
     host.raise_limits()
     host.settle(settings.cpus.guests)
-    cases = choose(options.case, options.quick)
     progress = Progress(len(cases))
     bench = Bench(Build(options.build_dir, options.ovs_tree), directory.path,
                   settings, progress.watch,
@@ -149,14 +148,9 @@ def make_settings(options):
 
 def parse_options(arguments):
     """Parses what the script did not handle itself; it has the help."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, add_help=False,
-                                     allow_abbrev=False)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--case", action="append", default=[])
+    parser = option_parser(PROGRAM)
     parser.add_argument("--selftest", dest="case", action="append_const",
                         const="selftest*")
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("--json", type=os.path.abspath)
     parser.add_argument("--chart", type=os.path.abspath)
     parser.add_argument("--windows", type=positive)
     parser.add_argument("--window-ms", type=positive)
@@ -164,36 +158,14 @@ def parse_options(arguments):
     parser.add_argument("--pmd-cpu", type=int, default=0)
     parser.add_argument("--guest-cpu", type=int, default=1)
     parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("--build-dir")
-    parser.add_argument("--ovs-tree")
-    parser.add_argument("--no-build", action="store_true")
     return parser.parse_args(arguments)
-
-
-def print_list():
-    """Prints the cases' names and what they are."""
-    width = max(len(case.name) for case in CASES)
-    for case in CASES:
-        print("%-*s  %s%s" % (width, case.name, case.title,
-                              " *" if case.quick else ""))
-    print("\n* also with --quick")
 
 
 def main():
     options = parse_options(sys.argv[1:])
-    if options.list:
-        print_list()
-        return 0
-    try:
-        choose(options.case, options.quick)
-        return instance.supervise(
-            lambda directory, keep: work(directory, options), PROGRAM)
-    except ValueError as error:
-        print("%s: no case is named %s (see --list)" % (PROGRAM, error),
-              file=sys.stderr)
-    except LabError as error:
-        print("%s: %s" % (PROGRAM, error), file=sys.stderr)
-    return 1
+    return run_program(
+        PROGRAM, CASES, options,
+        lambda directory, cases: work(directory, cases, options))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,17 @@ The script utilities/ovs-vhost-gaps, which documents the options, installs and
 builds what this needs.
 """
 
-import argparse
 import os
 import sys
 import time
 import traceback
 
-from ovs_vhost_lab import Build, LabError, instance
+from ovs_vhost_lab import Build, LabError
+from ovs_vhost_lab.cases import option_parser, run_program
 from ovs_vhost_lab.results import positive, save_json
 
 from . import table
-from .cases import CASES, choose
+from .cases import CASES
 
 PROGRAM = "ovs-vhost-gaps"
 SIDES = ("ours", "stock")
@@ -66,10 +66,10 @@ def run_cases(cases, build, folder, options):
     return rows
 
 
-def work(directory, options):
+def work(directory, cases, options):
     """The worker's whole life; returns the exit status."""
     start = time.monotonic()
-    rows = run_cases(choose(options.case, options.quick),
+    rows = run_cases(cases,
                      Build(options.build_dir, options.ovs_tree),
                      directory.path, options)
     print("\nMedians of %d rounds; repeated: in all of them.\n"
@@ -88,47 +88,20 @@ def work(directory, options):
 
 def parse_options(arguments):
     """Parses what the script did not handle itself; it has the help."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, add_help=False,
-                                     allow_abbrev=False)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--case", action="append", default=[])
+    parser = option_parser(PROGRAM)
     parser.add_argument("--side", action="append", choices=SIDES)
-    parser.add_argument("--list", action="store_true")
-    parser.add_argument("--json", type=os.path.abspath)
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--rounds", type=positive, default=3)
-    parser.add_argument("--build-dir")
-    parser.add_argument("--ovs-tree")
-    parser.add_argument("--no-build", action="store_true")
     options = parser.parse_args(arguments)
     options.side = options.side or SIDES
     return options
 
 
-def print_list():
-    """Prints the cases' names and what they are."""
-    width = max(len(case.name) for case in CASES)
-    for case in CASES:
-        print("%-*s  %s%s" % (width, case.name, case.title,
-                              " *" if case.quick else ""))
-    print("\n* also with --quick")
-
-
 def main():
     options = parse_options(sys.argv[1:])
-    if options.list:
-        print_list()
-        return 0
-    try:
-        choose(options.case, options.quick)
-        return instance.supervise(
-            lambda directory, keep: work(directory, options), PROGRAM)
-    except ValueError as error:
-        print("%s: no case is named %s (see --list)" % (PROGRAM, error),
-              file=sys.stderr)
-    except LabError as error:
-        print("%s: %s" % (PROGRAM, error), file=sys.stderr)
-    return 1
+    return run_program(
+        PROGRAM, CASES, options,
+        lambda directory, cases: work(directory, cases, options))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
  * player's, and changed where a front end would have said something else to
  * this back end; and what has to be said of the answers. */
 
+#include <err.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@
 
 #include "guest/fail.h"
 #include "session/player.h"
-#include "session/say.h"
+#include "session/base.h"
 
 void
 dialogue_reset(struct player *p)
@@ -151,8 +152,8 @@ set_memory(struct player *p, const struct message *m)
         return;
     }
     if (!ok) {
-        die(EXIT_CANNOT, "%s:%u: a memory region is not within its file",
-            p->recording.path, p->event->line);
+        errx(EXIT_CANNOT, "%s:%u: a memory region is not within its file",
+             p->recording.path, p->event->line);
     }
     for (unsigned int i = 0; i < MAX_RINGS; i++) {
         ring_prepare(&p->rings[i], p->features);
@@ -176,7 +177,7 @@ new_event_fd(void)
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
     if (fd < 0) {
-        die(EXIT_CANNOT, "no eventfd: %s", strerror(errno));
+        errx(EXIT_CANNOT, "no eventfd: %s", strerror(errno));
     }
     return fd;
 }
@@ -200,7 +201,7 @@ channel_fd(struct player *p)
     int pair[2];
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-        die(EXIT_CANNOT, "no socket: %s", strerror(errno));
+        errx(EXIT_CANNOT, "no socket: %s", strerror(errno));
     }
     fe_hang_up(&p->channel);
     lane_next(&p->channel_in);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "session/frame.h"
-#include "session/say.h"
+#include "session/base.h"
 
 #define MAX_FRAME (65536u + 64u)
 

@@ -5,6 +5,7 @@
 
 #include "session/endpoint.h"
 
+#include <err.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 #include "guest/fail.h"
-#include "session/say.h"
+#include "session/base.h"
 
 #define RETRY_MS 2              /* Between attempts to connect. */
 
@@ -41,7 +42,7 @@ new_socket(void)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0) {
-        die(EXIT_CANNOT, "no socket: %s", strerror(errno));
+        errx(EXIT_CANNOT, "no socket: %s", strerror(errno));
     }
     return fd;
 }
@@ -78,11 +79,11 @@ remove_stale(const struct endpoint *e)
         return;
     }
     if (!S_ISSOCK(st.st_mode)) {
-        die(EXIT_CANNOT, "%s: there is something that is no socket", e->path);
+        errx(EXIT_CANNOT, "%s: there is something that is no socket", e->path);
     }
     fd = try_connect(e);
     if (fd >= 0) {
-        die(EXIT_CANNOT, "%s: somebody listens there already", e->path);
+        errx(EXIT_CANNOT, "%s: somebody listens there already", e->path);
     }
     unlink(e->path);
 }
@@ -99,7 +100,7 @@ endpoint_open(struct endpoint *e)
     e->listen_fd = new_socket();
     if (bind(e->listen_fd, (struct sockaddr *) &sun, sizeof sun)
         || listen(e->listen_fd, 1)) {
-        die(EXIT_CANNOT, "%s: cannot listen: %s", e->path, strerror(errno));
+        errx(EXIT_CANNOT, "%s: cannot listen: %s", e->path, strerror(errno));
     }
 }
 

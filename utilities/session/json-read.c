@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/say.h"
+#include "session/base.h"
 
 #define MAX_DEPTH 16
 

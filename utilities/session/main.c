@@ -3,6 +3,7 @@
  *
  * ovs-vhost-session: what stands on the command line. */
 
+#include <err.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -13,7 +14,7 @@
 
 #include "session/play.h"
 #include "session/record.h"
-#include "session/say.h"
+#include "session/base.h"
 #include "session/show.h"
 
 static void
@@ -57,7 +58,7 @@ number(const char *option, const char *text, uint64_t max)
     errno = 0;
     n = strtoull(text, &end, 10);
     if (errno || end == text || *end || *text == '-' || n > max) {
-        die(EXIT_USAGE, "bad value for --%s: %s", option, text);
+        errx(EXIT_USAGE, "bad value for --%s: %s", option, text);
     }
     return n;
 }
@@ -69,7 +70,7 @@ real(const char *option, const char *text)
     double x = strtod(text, &end);
 
     if (end == text || *end || !(x >= 0 && x <= 1e6)) {
-        die(EXIT_USAGE, "bad value for --%s: %s", option, text);
+        errx(EXIT_USAGE, "bad value for --%s: %s", option, text);
     }
     return x;
 }
@@ -78,8 +79,8 @@ static void
 endpoint(struct endpoint *e, const char *text)
 {
     if (!endpoint_parse(e, text)) {
-        die(EXIT_USAGE, "%s is neither connect:PATH nor listen:PATH, or PATH "
-            "is too long", text);
+        errx(EXIT_USAGE, "%s is neither connect:PATH nor listen:PATH, or PATH "
+             "is too long", text);
     }
 }
 
@@ -106,7 +107,7 @@ static char **
 arguments(int argc, char *argv[], int n)
 {
     if (argc - optind != n) {
-        die(EXIT_USAGE, "%d arguments are needed (see --help)", n);
+        errx(EXIT_USAGE, "%d arguments are needed (see --help)", n);
     }
     return argv + optind;
 }
@@ -180,7 +181,7 @@ main_record(int argc, char *argv[])
     endpoint(&o.front, args[0]);
     endpoint(&o.back, args[1]);
     if (output && !freopen(output, "w", stdout)) {
-        die(EXIT_CANNOT, "%s: %s", output, strerror(errno));
+        errx(EXIT_CANNOT, "%s: %s", output, strerror(errno));
     }
     return record(&o);
 }
@@ -261,5 +262,5 @@ main(int argc, char *argv[])
     if (!strcmp(command, "show")) {
         return main_show(argc - 1, argv + 1);
     }
-    die(EXIT_USAGE, "record, play or show what? (see --help)");
+    errx(EXIT_USAGE, "record, play or show what? (see --help)");
 }

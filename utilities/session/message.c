@@ -12,7 +12,7 @@
 
 #include "guest/json.h"
 #include "session/json-read.h"
-#include "session/say.h"
+#include "session/base.h"
 
 /* Forms of payloads. */
 

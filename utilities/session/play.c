@@ -5,6 +5,7 @@
 
 #include "session/play.h"
 
+#include <err.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -16,7 +17,7 @@
 #include "guest/fail.h"
 #include "guest/json.h"
 #include "session/player.h"
-#include "session/say.h"
+#include "session/base.h"
 
 #define SERVE_US 100            /* Between looks at rings. */
 
@@ -182,8 +183,8 @@ connect_back(struct player *p)
 
     p->fe.sock = endpoint_meet(&p->back, p->o->timeout * 1000);
     if (p->fe.sock < 0) {
-        die(EXIT_CANNOT, "%s: nobody %s within %g s", p->back.path,
-            p->back.listens ? "connects" : "listens", p->o->timeout);
+        errx(EXIT_CANNOT, "%s: nobody %s within %g s", p->back.path,
+             p->back.listens ? "connects" : "listens", p->o->timeout);
     }
     lane_init(&p->in, p->fe.sock, -1);
     dialogue_reset(p);
@@ -274,8 +275,8 @@ play_event(struct player *p, const struct event *e)
         break;
     case EVENT_MESSAGE:
         if (p->fe.sock < 0) {
-            die(EXIT_CANNOT, "%s:%u: a message without a connection",
-                p->recording.path, e->line);
+            errx(EXIT_CANNOT, "%s:%u: a message without a connection",
+                 p->recording.path, e->line);
         }
         if (e->front) {
             dialogue_send(p, &e->msg);

@@ -7,6 +7,7 @@
 
 #include "session/record.h"
 
+#include <err.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -18,7 +19,7 @@
 
 #include "guest/fail.h"
 #include "session/lane.h"
-#include "session/say.h"
+#include "session/base.h"
 #include "session/watch.h"
 
 #define IDLE_US 100000          /* Between looks if no ring is followed. */
@@ -176,7 +177,7 @@ join_channel(struct recorder *r, int fds[])
     int pair[2];
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
-        die(EXIT_CANNOT, "no socket: %s", strerror(errno));
+        errx(EXIT_CANNOT, "no socket: %s", strerror(errno));
     }
     lane_next(&r->lanes[CHANNEL_TO_FRONT]);
     lane_next(&r->lanes[CHANNEL_TO_BACK]);
@@ -242,8 +243,8 @@ run_lane(struct recorder *r, int i)
         lane_next(lane);
     }
     if (got == LANE_GARBAGE) {
-        warn("a message of more than %u bytes: this is not vhost-user",
-             MAX_PAYLOAD);
+        warnx("a message of more than %u bytes: this is not vhost-user",
+              MAX_PAYLOAD);
     }
     return got == LANE_NOTHING;
 }
@@ -334,7 +335,7 @@ finish(struct recorder *r)
                         totals, n);
     watch_free(r->watch);
     if (fflush(stdout) || ferror(stdout)) {
-        warn("cannot write the recording: %s", strerror(errno));
+        warnx("cannot write the recording: %s", strerror(errno));
         return EXIT_CANNOT;
     }
     return EXIT_OK;

@@ -5,6 +5,7 @@
 
 #include "session/recording.h"
 
+#include <err.h>
 #include <inttypes.h>
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@
 
 #include "guest/json.h"
 #include "session/json-read.h"
-#include "session/say.h"
+#include "session/base.h"
 
 #define FORMAT "ovs-vhost-session"
 
@@ -482,7 +483,7 @@ read_line(struct recording *r, const char *text, unsigned int line)
     }
     json_free(value);
     if (error) {
-        die(EXIT_CANNOT, "%s:%u: %s", r->path, line, error);
+        errx(EXIT_CANNOT, "%s:%u: %s", r->path, line, error);
     }
 }
 
@@ -497,20 +498,20 @@ recording_read(struct recording *r, const char *path)
     memset(r, 0, sizeof *r);
     r->path = path;
     if (!file) {
-        die(EXIT_CANNOT, "%s: %s", path, strerror(errno));
+        errx(EXIT_CANNOT, "%s: %s", path, strerror(errno));
     }
     while (getline(&text, &allocated, file) >= 0) {
         read_line(r, text, ++line);
     }
     if (ferror(file)) {
-        die(EXIT_CANNOT, "%s: %s", path, strerror(errno));
+        errx(EXIT_CANNOT, "%s: %s", path, strerror(errno));
     }
     free(text);
     if (file != stdin) {
         fclose(file);
     }
     if (!r->n || r->events[r->n - 1].kind != EVENT_END) {
-        die(EXIT_CANNOT, "%s: the recording has no end", path);
+        errx(EXIT_CANNOT, "%s: the recording has no end", path);
     }
 }
 

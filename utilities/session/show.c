@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "session/recording.h"
-#include "session/say.h"
+#include "session/base.h"
 
 static void
 show_desc(const struct chain_desc *d)

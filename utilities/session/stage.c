@@ -5,12 +5,13 @@
 
 #include "session/stage.h"
 
+#include <err.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "session/say.h"
+#include "session/base.h"
 
 void
 stage_init(struct stage *s)
@@ -38,14 +39,14 @@ open_file(struct stage_file *f, uint64_t size)
     f->size = size;
     f->fd = memfd_create("ovs-vhost-session", MFD_CLOEXEC);
     if (f->fd < 0 || size > INT64_MAX || ftruncate(f->fd, size)) {
-        die(EXIT_CANNOT, "no memory file of %llu bytes: %s",
-            (unsigned long long int) size, strerror(errno));
+        errx(EXIT_CANNOT, "no memory file of %llu bytes: %s",
+             (unsigned long long int) size, strerror(errno));
     }
     f->map = mmap(NULL, size, PROT_READ | PROT_WRITE,
                   MAP_SHARED | MAP_NORESERVE, f->fd, 0);
     if (f->map == MAP_FAILED) {
-        die(EXIT_CANNOT, "a memory file of %llu bytes cannot be mapped: %s",
-            (unsigned long long int) size, strerror(errno));
+        errx(EXIT_CANNOT, "a memory file of %llu bytes cannot be mapped: %s",
+             (unsigned long long int) size, strerror(errno));
     }
 }
 

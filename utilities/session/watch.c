@@ -5,6 +5,7 @@
 
 #include "session/watch.h"
 
+#include <err.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 
 #include "session/follow.h"
-#include "session/say.h"
+#include "session/base.h"
 
 #define MAX_FILES 256u
 
@@ -85,8 +86,8 @@ map_area(struct area *a, const struct fe_mem_region *r, int fd)
     a->map = MAP_FAILED;
     if (fstat(fd, &st) || r->offset + r->size < r->size
         || r->offset + r->size > (uint64_t) st.st_size) {
-        warn("a memory region is not within its file; rings in it cannot be "
-             "followed");
+        warnx("a memory region is not within its file; rings in it cannot be "
+              "followed");
         return;
     }
     /* Files on a hugetlbfs want whole pages. */
@@ -96,8 +97,8 @@ map_area(struct area *a, const struct fe_mem_region *r, int fd)
     a->map = mmap(NULL, a->map_len, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd,
                   r->offset - skip);
     if (a->map == MAP_FAILED) {
-        warn("a memory region cannot be mapped; rings in it cannot be "
-             "followed");
+        warnx("a memory region cannot be mapped; rings in it cannot be "
+              "followed");
         return;
     }
     a->bytes = (const uint8_t *) a->map + skip;
@@ -253,7 +254,7 @@ watch_sample(struct watch *w, uint64_t t)
         return look(w, t);
     }
     looking = 0;
-    warn("guest memory has gone; rings in it cannot be followed");
+    warnx("guest memory has gone; rings in it cannot be followed");
     unmap_all(&w->memory);
     translate_all(w);
     return false;

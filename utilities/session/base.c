@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Copyright (c) 2026 The ovs-vhost authors.
  *
- * See say.h. */
+ * See base.h. */
 
-#include "session/say.h"
+#include "session/base.h"
 
+#include <err.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,36 +13,6 @@
 #include <string.h>
 
 #include "guest/fail.h"
-
-static void
-say(const char *format, va_list args)
-{
-    char text[1024];
-
-    vsnprintf(text, sizeof text, format, args);
-    fprintf(stderr, "ovs-vhost-session: %s\n", text);
-}
-
-void
-warn(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    say(format, args);
-    va_end(args);
-}
-
-void
-die(int status, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    say(format, args);
-    va_end(args);
-    exit(status);
-}
 
 /* What of libguest.a is used here fails only for want of memory or of
  * descriptors. */
@@ -52,9 +23,7 @@ fe_failed(const char *file, int line, const char *format, ...)
 
     fprintf(stderr, "%s:%d: ", file, line);
     va_start(args, format);
-    say(format, args);
-    va_end(args);
-    exit(EXIT_CANNOT);
+    verrx(EXIT_CANNOT, format, args);
 }
 
 void *
@@ -63,7 +32,7 @@ zero_alloc(size_t n, size_t size)
     void *p = calloc(n ? n : 1, size);
 
     if (!p) {
-        die(EXIT_CANNOT, "no memory");
+        errx(EXIT_CANNOT, "no memory");
     }
     return p;
 }
@@ -72,11 +41,11 @@ void *
 more_memory(void *p, size_t n, size_t size)
 {
     if (size && n > SIZE_MAX / size) {
-        die(EXIT_CANNOT, "no memory");
+        errx(EXIT_CANNOT, "no memory");
     }
     p = realloc(p, n && size ? n * size : 1);
     if (!p) {
-        die(EXIT_CANNOT, "no memory");
+        errx(EXIT_CANNOT, "no memory");
     }
     return p;
 }
