@@ -88,6 +88,7 @@ TESTSUITE_AT = \
 	tests/matrix.at \
 	tests/nics.at \
 	tests/ovn.at \
+	tests/many.at \
 	tests/ovs-vhost-guest.at \
 	tests/sessions.at \
 	tests/packed.at \
@@ -123,6 +124,16 @@ EXTRA_DIST += \
 	tests/doc-names.py \
 	tests/doc-run.py \
 	tests/qemu-life.py \
+	tests/east-west.py \
+	tests/east_west/__init__.py \
+	tests/east_west/bonds.py \
+	tests/east_west/changes.py \
+	tests/east_west/frames.py \
+	tests/east_west/hall.py \
+	tests/east_west/hundreds.py \
+	tests/east_west/stations.py \
+	tests/east_west/switching.py \
+	tests/east_west/vlans.py \
 	tests/north-south.py \
 	tests/north_south/__init__.py \
 	tests/north_south/wire.py \
