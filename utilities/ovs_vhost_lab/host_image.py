@@ -41,7 +41,7 @@ ovsdb-tool create /tmp/conf.db %(schema)s
 ovsdb-server /tmp/conf.db --remote=punix:%(rundir)s/db.sock \\
     --pidfile --detach --no-chdir --log-file=/tmp/ovsdb-server.log
 ovs-vsctl --no-wait init -- set Open_vSwitch . %(settings)s
-ovs-vswitchd --pidfile --detach --no-chdir --disable-system \\
+ovs-vswitchd --pidfile --detach --no-chdir %(options)s \\
     --log-file=/tmp/ovs-vswitchd.log
 """
 
@@ -63,16 +63,19 @@ def host_image(build, drivers=("net_virtio", "mempool_ring"), programs=(),
         **kwargs)
 
 
-def start_switch(machine, **other_config):
+def start_switch(machine, kernel=False, **other_config):
     """Starts the switch in 'machine', a Guest; an other_config key's
-    underscores become dashes."""
+    underscores become dashes.  'kernel': also with the kernel's datapath, for
+    which the module openvswitch has to be there."""
     settings = {"dpdk-init": "true", "netdev-plugins": PLUGIN,
                 "dpdk-socket-mem": str(SOCKET_MEM),
                 "per-port-memory": "true"}
     settings.update((key.replace("_", "-"), value)
                     for key, value in other_config.items())
     machine.check(START % {
-        "rundir": RUNDIR, "schema": SCHEMA, "settings": " ".join(
+        "rundir": RUNDIR, "schema": SCHEMA,
+        "options": "" if kernel else "--disable-system",
+        "settings": " ".join(
             "other_config:%s='\"%s\"'" % item
             for item in sorted(settings.items()))}, timeout=120)
 

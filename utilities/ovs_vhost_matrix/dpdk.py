@@ -9,7 +9,7 @@ answers what guest c, an ordinary one, asks.  There is no TCP in testpmd.
 import re
 import time
 
-from ovs_vhost_lab import LabError, Testpmd, dpdk_image
+from ovs_vhost_lab import LabError, Testpmd, dpdk_image, wait_until
 
 from .measure import (IDLE_SECONDS, percent_lost, port_type, round_trips,
                       share_of_cpu, switch_ns)
@@ -19,6 +19,7 @@ DRIVER = "uio_pci_generic"
 KERNEL_ARGS = "hugepages=96"
 PACKETS_SECONDS = 2
 SETTLE_SECONDS = 0.5
+PATIENCE = 20                   # Seconds; others may have all CPUs.
 
 
 def image():
@@ -66,9 +67,12 @@ def count_packets(sender, receiver, used_ns, sending=0, receiving=0):
     one testpmd's port 'sending' to another one's 'receiving'.  used_ns() is
     for how long the switch has run."""
     idle = share_of_cpu(used_ns, IDLE_SECONDS)
+    earlier = receiver.counters(receiving)[0]
     receiver.command("set fwd rxonly", "set portlist %d" % receiving, "start")
     sender.command("set fwd txonly", "set portlist %d" % sending, "start")
     try:
+        wait_until(lambda: receiver.counters(receiving)[0] > earlier,
+                   PATIENCE, "packets arrive")
         time.sleep(SETTLE_SECONDS)
         start, used = time.monotonic(), used_ns()
         sent = sender.counters(sending)[1]

@@ -15,13 +15,14 @@ TAP, CLIENT, SERVER = "tap", "client", "server"
 class Rung:
     """'backend' is TAP: QEMU emulates 'device' and has a tap in the bridge;
     or CLIENT or SERVER: a port of the type 'port_type' serves it, which
-    connects to QEMU or listens."""
+    connects to QEMU or listens.  'datapath' is the bridge's datapath_type."""
 
     name: str
     title: str
     backend: str
     device: str = "virtio-net-pci"
     port_type: str = ""
+    datapath: str = "netdev"
 
 
 KERNEL_RUNGS = (
@@ -54,6 +55,8 @@ DPDK_RUNGS = (
 VHOST_NET_RUNGS = (
     Rung("vhost-net", "vhost-net in the kernel, tap, in a machine of QEMU",
          TAP),
+    Rung("vhost-net-kernel", "the same, with the kernel's Open vSwitch", TAP,
+         datapath="system"),
     Rung("vhost-net-vhostuserclient", "vhostuserclient in that machine",
          CLIENT, port_type="vhostuserclient"),
 )

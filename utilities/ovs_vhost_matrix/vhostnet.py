@@ -5,9 +5,10 @@
 A machine of QEMU takes the host's place: Open vSwitch runs in it, on a kernel
 with vhost_net.ko, and in place of guests DPDK applications, whose virtio-user
 speaks to /dev/vhost-net as QEMU would.  The kernel's thread has a tap on its
-other side, which is in the bridge.  All of that is emulated, switch and kernel
-included: so it is compared with two vhostuserclient ports, with the same
-applications, in the same machine.
+other side, which is in a bridge of the switch's or, with openvswitch.ko, in one
+of the kernel's.  All of that is emulated, switch and kernel included: so it is
+compared with two vhostuserclient ports, with the same applications, in the
+same machine.
 """
 
 import os
@@ -21,10 +22,13 @@ from .dpdk import count_packets, driver_of
 from .measure import PING, mean_us
 from .rungs import TAP
 
-MODULES = ("virtio_pci", "virtio_net", "tun", "vhost_net")
+MODULES = ("virtio_pci", "virtio_net", "tun", "vhost_net", "openvswitch")
 MEMORY_MIB = 1280
 NAMES = ("a", "b")
-ADDRESS = "10.0.0.1"            # Of the bridge's own interface, which asks.
+
+# datapath_type -> (bridge, beginning of its network).  The bridge's own
+# interface is number 1 there, and asks; number 2 answers.
+BRIDGES = {"netdev": ("br0", "10.0.0."), "system": ("br1", "10.0.1.")}
 
 # The kernel's threads for vhost-net.
 THREADS = "grep -l ^vhost- /proc/[0-9]*/comm | cut -d/ -f3"
@@ -48,11 +52,12 @@ class Host:
         self.guest.start()
         try:
             self.guest.wait_ready(120)
-            start_switch(self.guest, pmd_maxsleep="100")
-            on_switch(self.guest, "ovs-vsctl add-br br0 -- "
-                      "set bridge br0 datapath_type=netdev; "
-                      "ip addr add %s/24 dev br0; ip link set br0 up"
-                      % ADDRESS)
+            start_switch(self.guest, kernel=True, pmd_maxsleep="100")
+            for datapath, (bridge, network) in BRIDGES.items():
+                on_switch(self.guest, "ovs-vsctl add-br {0} -- "
+                          "set bridge {0} datapath_type={1}; "
+                          "ip addr add {2}1/24 dev {0}; ip link set {0} up"
+                          .format(bridge, datapath, network))
         except BaseException:
             self.__exit__()
             raise
@@ -75,7 +80,7 @@ class Host:
             self._add_ports(rung, applications)
             self._facts[rung.name] = self._look(rung, applications)
             return {**count_packets(*applications, self.switch_ns),
-                    **self._round_trips(applications[1])}
+                    **self._round_trips(rung, applications[1])}
         finally:
             for each in applications:
                 each.end()
@@ -88,12 +93,16 @@ class Host:
         return self._facts[rung.name]
 
     def _look(self, rung, applications):
-        """Returns {driver, port_type, vhost_threads} of a rung: the last is
-        how many threads of the kernel serve it."""
+        """Returns {driver, port_type, datapath, vhost_threads} of a rung: the
+        last is how many threads of the kernel serve it."""
+        bridge, _ = BRIDGES[rung.datapath]
+        datapath = on_switch(self.guest, "ovs-vsctl get Bridge %s "
+                             "datapath_type" % bridge)
         kind = on_switch(self.guest, "ovs-vsctl get Interface %s type"
                          % NAMES[1])
         return {"driver": driver_of(applications[1], mac(1)),
                 "port_type": kind.strip().strip('"') or "system",
+                "datapath": datapath.strip().strip('"'),
                 "vhost_threads": len(self.guest.check(THREADS).split())}
 
     def _device(self, rung, which):
@@ -105,23 +114,25 @@ class Host:
 
     def _add_ports(self, rung, applications):
         """Starts the applications, and connects them to the bridge."""
+        bridge, _ = BRIDGES[rung.datapath]
         for name, application in zip(NAMES, applications):
             port = "type=system"
             if rung.backend != TAP:
                 port = "type=%s options:vhost-server-path=/tmp/%s.sock" % (
                     rung.port_type, name)
-                on_switch(self.guest, "ovs-vsctl add-port br0 %s -- "
-                          "set Interface %s %s" % (name, name, port))
+                on_switch(self.guest, "ovs-vsctl add-port %s %s -- "
+                          "set Interface %s %s" % (bridge, name, name, port))
             application.start(120)
             if rung.backend == TAP:
                 on_switch(self.guest, "ip link set %s up; "
-                          "ovs-vsctl add-port br0 %s" % (name, name))
+                          "ovs-vsctl add-port %s %s" % (name, bridge, name))
 
-    def _round_trips(self, application):
+    def _round_trips(self, rung, application):
         """Returns {rtt_us} from the bridge's own interface to b."""
+        address = BRIDGES[rung.datapath][1] + "2"
         application.command("set fwd icmpecho", "start")
         return {"rtt_us": mean_us(self.guest.check(
-            "arp -s 10.0.0.2 %s; " % mac(1) + PING % "10.0.0.2", 120))}
+            "arp -s %s %s; " % (address, mac(1)) + PING % address, 120))}
 
 
 def mac(which):
