@@ -13,7 +13,7 @@ their own.  On one bridge there are containers
     with a tap              by ovs-vhost-container --tap, ports of both types
     with DPDK               by ovs-vhost-container: testpmd on virtio-user,
                             ports of both types, memory with --no-huge, and
-                            another one with hugepages if some are free
+                            another one with hugepages if they can be had
 
 and with --qemu guests in QEMU, with Linux's virtio-net, at ports of both
 types.  All that have an IP stack ping each other and the ones with DPDK, and
@@ -41,8 +41,8 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(TESTS), "utilities"))
 
 from ovs_vhost_lab import (  # noqa: E402
-    Build, Guest, LabError, NetworkNamespace, Nic, Switch, guest_image,
-    instance, tail, wait_until)
+    Build, Guest, HugePages, LabError, NetworkNamespace, Nic, Switch,
+    guest_image, instance, tail, wait_until)
 from ovs_vhost_lab.container import FIRST_ID, Container  # noqa: E402
 from ovs_vhost_lab.guest import QEMU  # noqa: E402
 from ovs_vhost_lab.process import scaled  # noqa: E402
@@ -51,7 +51,7 @@ SKIP = 77
 BRIDGE = "br0"
 TESTPMD = "dpdk-testpmd"
 BURST = 32                      # Frames that testpmd sends at once.
-HUGEPAGES = 64                  # Of 2 MiB, for one testpmd.
+HUGEPAGES_MIB = 128             # For one testpmd.
 TOOL = os.path.join(os.path.dirname(TESTS), "utilities",
                     "ovs-vhost-container")
 
@@ -67,10 +67,22 @@ class Bed:
         os.chmod(folder, 0o711)
         self.station = shutil.copy(os.path.join(build.path, "tests/station"),
                                    folder)
+        # Before anything else: it makes a mount namespace.
+        self.hugepages = self._hugepages()
         self.netns = stack.enter_context(NetworkNamespace())
         self.switch = stack.enter_context(Switch(build, folder, self.netns))
         self.switch.start()
         self.switch.add_bridge(BRIDGE)
+
+    def _hugepages(self):
+        """Has them in store, if they can be had; tells whether."""
+        try:
+            self.stack.enter_context(HugePages(
+                os.path.join(self.folder, "huge"), HUGEPAGES_MIB))
+        except (LabError, OSError) as error:
+            print("no container has hugepages: %s" % error, flush=True)
+            return False
+        return True
 
     def tool(self, *words, check=True):
         """Runs ovs-vhost-container and returns what it printed."""
@@ -307,27 +319,21 @@ class DpdkAtServer(Dpdk):
 class DpdkHuge(Dpdk):
     memory = ("--in-memory", "--single-file-segments")
 
+    def serve(self):
+        super().serve()
+        said = self.bed.switch.appctl("vhost/show", self._port())
+        check("in pages of 2048 KiB" in said, "memory of " + self.name, said)
+
 
 CONTAINERS = (("veth", Veth), ("afxdp", Afxdp), ("tap", Tap),
               ("taps", TapAtServer), ("dpdk", Dpdk), ("dpdks", DpdkAtServer))
 MACHINES = (("vm", Machine), ("vms", MachineAtServer))
 
 
-def free_hugepages():
-    with contextlib.suppress(OSError, ValueError):
-        with open("/sys/kernel/mm/hugepages/hugepages-2048kB/"
-                  "free_hugepages") as stream:
-            return int(stream.read())
-    return 0
-
-
 def stations(bed, qemu):
     kinds = CONTAINERS
-    if free_hugepages() >= HUGEPAGES:
+    if bed.hugepages:
         kinds += (("huge", DpdkHuge),)
-    else:
-        print("no %d free hugepages: no container with DPDK has any"
-              % HUGEPAGES, flush=True)
     if qemu:
         kinds += MACHINES
     return [kind(bed, name, "10.0.0.%d" % number)
