@@ -10,7 +10,8 @@ Containers have user, network, mount, process, IPC and host-name namespaces of
 their own.  On one bridge there are containers
 
     behind a veth           in a port of type system, and one of type afxdp
-    with a tap              by ovs-vhost-container --tap, ports of both types
+    with a tap              by ovs-vhost-container --tap, ports of both types,
+                            and a stock one
     with DPDK               by ovs-vhost-container: testpmd on virtio-user,
                             ports of both types, memory with --no-huge, and
                             another one with hugepages if they can be had
@@ -173,6 +174,10 @@ class TapAtServer(Tap):
     type = "vhostuser"
 
 
+class TapAtStock(Tap):
+    type = "dpdkvhostuserclient"
+
+
 class Machine:
     """A guest in QEMU."""
 
@@ -228,10 +233,12 @@ class Dpdk:
         self._marks = 0
 
     def connect(self):
+        inner = os.path.join(self.bed.folder, self.name + ".vhost")
+        os.mkdir(inner)
         argument = self.bed.tool(
             "add-port", BRIDGE, "eth1", str(self.container.pid),
             "--type=" + self.type, "--macaddress=" + self.mac,
-            "--container-dir=%s/%s.vhost" % (self.bed.folder, self.name))
+            "--container-dir=" + inner)
         cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))))
         fifo = os.path.join(self.bed.folder, self.name + ".in")
         os.mkfifo(fifo)
@@ -326,7 +333,8 @@ class DpdkHuge(Dpdk):
 
 
 CONTAINERS = (("veth", Veth), ("afxdp", Afxdp), ("tap", Tap),
-              ("taps", TapAtServer), ("dpdk", Dpdk), ("dpdks", DpdkAtServer))
+              ("taps", TapAtServer), ("stock", TapAtStock), ("dpdk", Dpdk),
+              ("dpdks", DpdkAtServer))
 MACHINES = (("vm", Machine), ("vms", MachineAtServer))
 
 
