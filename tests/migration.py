@@ -42,7 +42,11 @@ from ovs_vhost_lab import (  # noqa: E402
     Build, Guest, LabError, NetworkNamespace, Nic, Switch, guest_image,
     instance, tail, wait_until)
 from ovs_vhost_lab.guest import QEMU, qemu_version  # noqa: E402
-from ovs_vhost_lab.process import enter_netns, popen, scaled  # noqa: E402
+from ovs_vhost_lab.migration import (  # noqa: E402
+    start_precopy, wait_copied, wait_migrated)
+from ovs_vhost_lab.process import scaled  # noqa: E402
+from ovs_vhost_lab.traffic import (  # noqa: E402
+    BLOCK, PIECE, Downward, Pinger, Transfer, Upward)
 
 SKIP = 77
 TYPES = ("vhostuser", "vhostuserclient", "dpdkvhostuser",
@@ -54,10 +58,7 @@ MAC = "52:54:00:00:6d:69"
 MEMORY = 256                    # MiB of the guest.
 MAX_GAP = {"precopy": 6,        # Seconds without an answer to a ping.
            "postcopy": 60}      # (QEMU is slow with pages, on purpose.)
-PIECE = 65536                   # Bytes between pauses of a TCP transfer.
-PAUSE = 0.004
 HELD = 48 << 10                 # Less than the first window.
-BLOCK = random.Random(1).getrandbits(8 * PIECE).to_bytes(PIECE, "big")
 
 # What the guest keeps, and what it writes to its memory again and again.
 KEEP = "dd if=/dev/urandom of=/tmp/keep bs=1M count=16 2>/dev/null; " \
@@ -66,159 +67,6 @@ DIRTY = """setsid sh -c 'n=0; while :; do
     dd if=/dev/urandom of=/tmp/dirt bs=256k count=8 conv=notrunc 2>/dev/null
     n=$((n + 1)); echo $n >/tmp/n.new; mv /tmp/n.new /tmp/n; sleep 0.1
 done' >/dev/null 2>&1 &"""
-
-
-class Pinger:
-    """Pings the guest twenty times a second and notes when each answer
-    came."""
-
-    def __init__(self, netns, busybox):
-        self._answers = []
-        self._child = popen([busybox, "ping", "-i", "0.05", GUEST], netns,
-                            stdout=-1, text=True)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self):
-        for line in self._child.stdout:
-            if "bytes from" in line:
-                self._answers.append(time.monotonic())
-
-    def wait(self):
-        """Waits for an answer."""
-        start = time.monotonic()
-        wait_until(lambda: self._answers and self._answers[-1] > start, 30,
-                   "the guest answers a ping")
-
-    def longest_gap(self, start):
-        """Returns the longest time without an answer since 'start'."""
-        times = [start] + [each for each in self._answers if each > start]
-        return max(after - before for before, after
-                   in zip(times, times[1:] + [time.monotonic()]))
-
-    def close(self):
-        self._child.kill()
-        self._child.wait()
-        self._reader.join()
-        self._child.stdout.close()
-
-
-class Transfer(threading.Thread):
-    """A TCP connection to or from the guest.  Its thread, which moves to the
-    station's namespace, runs run_in_netns()."""
-
-    def __init__(self, netns, port):
-        super().__init__(daemon=True)
-        self._netns = netns
-        self.port = port
-        self.n_bytes = 0
-        self.error = None
-        self.ending = False
-
-    def run(self):
-        try:
-            enter_netns(self._netns.fileno())
-            self.run_in_netns()
-        except (OSError, LabError) as error:
-            self.error = "TCP, port %d: %s" % (self.port, error)
-
-    def check(self):
-        if self.error:
-            raise LabError(self.error)
-
-    def wait(self, more=20 * PIECE):
-        """Waits until 'more' bytes were transferred."""
-        wanted = self.n_bytes + more
-
-        def arrived():
-            self.check()
-            return self.n_bytes >= wanted
-        wait_until(arrived, 60, "TCP, port %d, goes on" % self.port)
-
-    def join_and_check(self):
-        self.join(scaled(60))
-        if self.is_alive():
-            raise LabError("TCP, port %d: no end" % self.port)
-        self.check()
-
-
-class Upward(Transfer):
-    """The guest sends BLOCK again and again; each byte is compared."""
-
-    def __init__(self, guest, netns, port):
-        super().__init__(netns, port)
-        self._listening = threading.Event()
-        self.start()
-        self._listening.wait(10)
-        guest.check("setsid sh -c 'while [ ! -e /tmp/stop ]; do cat /block; "
-                    "done | nc %s %d' >/dev/null 2>&1 &" % (STATION, port))
-
-    def run_in_netns(self):
-        with socket.create_server((STATION, self.port)) as server:
-            self._listening.set()
-            server.settimeout(scaled(30))
-            connection, _ = server.accept()
-        with connection:
-            connection.settimeout(scaled(60))
-            while True:
-                data = connection.recv(PIECE)
-                if not data:
-                    break
-                self._compare(data)
-                time.sleep(PAUSE)
-        if self.n_bytes % PIECE:
-            raise LabError("it ended in the midst of a block")
-
-    def _compare(self, data):
-        at = self.n_bytes % PIECE
-        expected = (BLOCK[at:] + BLOCK[:at])[:len(data)]
-        if data != expected:
-            wrong = next(i for i, (a, b) in enumerate(zip(data, expected))
-                         if a != b)
-            raise LabError("byte %d is wrong" % (self.n_bytes + wrong))
-        self.n_bytes += len(data)
-
-    def finish(self):
-        """Waits for the end, after the guest was told."""
-        self.join_and_check()
-
-
-class Downward(Transfer):
-    """The station sends random bytes, and the guest says what their digest
-    is."""
-
-    def __init__(self, guest, netns, port):
-        super().__init__(netns, port)
-        guest.check("setsid nc -l -p %d -e sha256sum >/dev/null 2>&1 & "
-                    "until netstat -ltn | grep -q :%d; do sleep .1; done"
-                    % (port, port))
-        self.start()
-
-    def run_in_netns(self):
-        digest = hashlib.sha256()
-        generator = random.Random(self.port)
-        with socket.create_connection((GUEST, self.port),
-                                      scaled(30)) as connection:
-            connection.settimeout(scaled(60))
-            while not self.ending:
-                data = generator.getrandbits(8 * PIECE).to_bytes(PIECE, "big")
-                connection.sendall(data)
-                digest.update(data)
-                self.n_bytes += len(data)
-                time.sleep(PAUSE)
-            connection.shutdown(socket.SHUT_WR)
-            answer = b""
-            while True:
-                data = connection.recv(4096)
-                if not data:
-                    break
-                answer += data
-        if answer.split()[:1] != [digest.hexdigest().encode()]:
-            raise LabError("the guest has other bytes")
-
-    def finish(self):
-        self.ending = True
-        self.join_and_check()
 
 
 class Held(Transfer):
@@ -353,13 +201,13 @@ class Migration:
     def start_traffic(self):
         self.kept = self.source.check(KEEP, 60)
         self.source.check(DIRTY)
-        self.pinger = Pinger(self.station, self.image.busybox)
+        self.pinger = Pinger(self.station, self.image.busybox, GUEST)
         self.stack.callback(self.pinger.close)
         self.pinger.wait()
         for number in range(self.options.queues):
             self.transfers += [
-                Upward(self.source, self.station, 5001 + number),
-                Downward(self.source, self.station, 6001 + number)]
+                Upward(self.source, self.station, STATION, 5001 + number),
+                Downward(self.source, self.station, GUEST, 6001 + number)]
         self.held = [Held(self.source, self.station, 7001 + number)
                      for number in range(4)]
         self.check_traffic()
@@ -381,42 +229,14 @@ class Migration:
 
     # Migration, by modes.
 
-    def wait_migrated(self):
-        """Waits until QEMU says that the migration has been completed and
-        returns what it tells of it."""
-        def ended():
-            info = self.source.qmp("query-migrate")
-            if info.get("status") in ("failed", "cancelled"):
-                raise LabError("migration: %s" % info)
-            return info.get("status") == "completed" and info
-        info = wait_until(ended, 120, "the migration is completed")
-        wait_until(lambda: self.target.qmp("query-status")["status"]
-                   == "running", 30, "the guest runs at its new place")
-        return info
-
     def precopy(self):
-        """All of the memory moves before the guest does.
-
-        In few rounds: QEMU without KVM loses what a guest's CPU writes, now
-        and then, and the more the longer it takes, whatever the port's
-        type."""
-        self.source.qmp("migrate-set-parameters", max_bandwidth=48 << 20,
-                        downtime_limit=500)
-        self.source.qmp("migrate", uri="unix:" + self.incoming)
+        """All of the memory moves before the guest does."""
+        start_precopy(self.source, self.incoming)
         self.check_log()
-        self.wait_copied()
+        wait_copied(self.source)
         for held in self.held:
             held.send()
-        return self.wait_migrated()
-
-    def wait_copied(self):
-        """Waits until most of the memory has been copied once."""
-        def most():
-            info = self.source.qmp("query-migrate")
-            ram = info.get("ram")
-            return info["status"] not in ("setup", "active") or \
-                ram and ram["remaining"] < 0.3 * ram["total"]
-        wait_until(most, 60, "most of the memory has been copied", 0.01)
+        return wait_migrated(self.source, self.target)
 
     def postcopy(self):
         """The guest moves after a small part of its memory has.  The rest
@@ -439,7 +259,7 @@ class Migration:
         self.wait_status("postcopy-active")
         self.source.qmp("migrate-set-parameters",
                         max_postcopy_bandwidth=1 << 30)
-        info = self.wait_migrated()
+        info = wait_migrated(self.source, self.target)
         self.check_postcopy("offered")
         self.say("QEMU was asked for %d pages, by the port for %s" % (
             info["ram"]["postcopy-requests"], self.port_status(
