@@ -187,6 +187,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/hugepages.py \
 	utilities/ovs_vhost_lab/image.py \
 	utilities/ovs_vhost_lab/instance.py \
+	utilities/ovs_vhost_lab/migration.py \
 	utilities/ovs_vhost_lab/netns.py \
 	utilities/ovs_vhost_lab/ovn.py \
 	utilities/ovs_vhost_lab/process.py \
@@ -194,6 +195,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/station.py \
 	utilities/ovs_vhost_lab/steps.py \
 	utilities/ovs_vhost_lab/switch.py \
+	utilities/ovs_vhost_lab/traffic.py \
 	utilities/ovs_vhost_matrix/__init__.py \
 	utilities/ovs_vhost_matrix/bed.py \
 	utilities/ovs_vhost_matrix/chart.py \
@@ -206,4 +208,5 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_ovn/__init__.py \
 	utilities/ovs_vhost_ovn/checks.py \
 	utilities/ovs_vhost_ovn/cloud.py \
-	utilities/ovs_vhost_ovn/main.py
+	utilities/ovs_vhost_ovn/main.py \
+	utilities/ovs_vhost_ovn/mover.py

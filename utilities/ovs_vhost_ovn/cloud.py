@@ -168,23 +168,23 @@ class Cloud:
             "%s %s" % (name, self.central.chassis_of(name))
             for name in PLACES))
 
-    def dhcp(self, guest, timeout=30):
-        """Has a guest ask for its address; returns what it was told."""
-        return guest.check(
+    def check_lease(self, place, guest, script):
+        """Has a guest get its address by DHCP, and compares what it is
+        told."""
+        gateway = SUBNETS[place.network] + "1"
+        wanted = "%s/24 router %s mtu %d server %s lease %d" % (
+            place.address, gateway, MTU, gateway, LEASE)
+        found = guest.check(
             "udhcpc -i eth0 -f -q -n -t 20 -T 1 -O mtu -s %s 2>/dev/null"
-            % self.script, timeout).strip()
+            % script, 30).strip()
+        if found != wanted:
+            raise LabError("%s got by DHCP '%s' and not '%s'"
+                           % (place.name, found, wanted))
 
     def configure(self):
         """All guests get their addresses from OVN."""
         for name, guest in self.guests.items():
-            place = PLACES[name]
-            wanted = "%s/24 router %s1 mtu %d server %s1 lease %d" % (
-                place.address, SUBNETS[place.network], MTU,
-                SUBNETS[place.network], LEASE)
-            found = self.dhcp(guest)
-            if found != wanted:
-                raise LabError("%s got by DHCP '%s' and not '%s'"
-                               % (name, found, wanted))
+            self.check_lease(PLACES[name], guest, self.script)
         return ", ".join("%s %s" % (name, PLACES[name].address)
                          for name in self.guests)
 

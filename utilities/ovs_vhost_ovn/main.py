@@ -15,6 +15,7 @@ from ovs_vhost_lab.steps import (print_logs, print_summary, run_steps,
 
 from .checks import Checks
 from .cloud import PLACES, Cloud
+from .mover import Mover
 
 PROGRAM = "ovs-vhost-ovn"
 TYPES = ("vhostuser", "vhostuserclient", "dpdkvhostuser",
@@ -27,13 +28,18 @@ class Work:
     def __init__(self, folder, options, stack):
         self.folder = folder
         self.cloud = Cloud(folder, options, stack)
-        self.logs = self.cloud.logs
         self._checks = Checks(self.cloud)
+        self._mover = Mover(self.cloud)
         self._tests = options.command == "test"
+        self._moves = self._tests and options.migrate
 
     def steps(self):
         return self.cloud.steps() + self._checks.first_steps() + (
+            self._mover.steps() if self._moves else
             self._checks.steps() if self._tests else ())
+
+    def logs(self):
+        return self.cloud.logs() + self._mover.logs()
 
 
 def work(directory, keep, options):
@@ -105,8 +111,9 @@ def parse():
 
     parser = argparse.ArgumentParser(prog=PROGRAM)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in "start", "test":
-        commands.add_parser(name, parents=[making])
+    commands.add_parser("start", parents=[making])
+    test = commands.add_parser("test", parents=[making])
+    test.add_argument("--migrate", action="store_true")
     for name in "status", "stop":
         commands.add_parser(name, parents=[there])
     shell = commands.add_parser("shell", parents=[there])
