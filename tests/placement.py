@@ -104,7 +104,7 @@ def check_memory(switch, port, pages, file):
 # Nodes.
 
 PORTS = ("p0", "p1")
-FRAMES = 1000
+FRAMES = 200
 
 
 class Host:
@@ -242,7 +242,7 @@ def nodes(stack, folder, build):
     """Guests on either node."""
     host = stack.enter_context(Host(build, folder))
     host.start_guest("p1", 1, "echo:/tmp/p1")
-    host.start_guest("p0", 0, "generate+sink:/tmp/p0,rate=500")
+    host.start_guest("p0", 0, "generate+sink:/tmp/p0,rate=100")
     for node, port in enumerate(PORTS):
         host.check_node(port, node)
     print(host.appctl("dpif-netdev/pmd-rxq-show"))
