@@ -27,6 +27,8 @@ vhost_sources = \
 	lib/vhost/lookahead.c \
 	lib/vhost/loop.c \
 	lib/vhost/loop.h \
+	lib/vhost/map-job.c \
+	lib/vhost/map-job.h \
 	lib/vhost/mem-table.c \
 	lib/vhost/memory.c \
 	lib/vhost/memory.h \

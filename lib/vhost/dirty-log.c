@@ -11,11 +11,11 @@
  * whether it did so before or after the write could only be told by a fence.
  */
 
+#include "map-job.h"
 #include "messages.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "vring.h"
 
@@ -109,14 +109,9 @@ vhost_log_base_check(const struct vhost_message *msg)
 
 /* Mapping a log, at the worker. */
 struct log_job {
-    struct vhost_job job;
-    struct vhost_port *port;    /* NULL: nobody wants the result. */
-    struct vhost_loop *loop;
-    struct vhost_disposal *disposal;
+    struct vhost_map_job map;
     struct vhost_wire_log wire;
-    int fd;
     struct vhost_dirty_log *new;
-    char *error;
 };
 
 static void
@@ -159,44 +154,23 @@ make_log(const struct vhost_wire_log *wire, int fd, char **errorp)
 }
 
 static void
-log_job_work(struct vhost_job *job_)
+log_job_map(struct vhost_map_job *map)
 {
-    struct log_job *job = VHOST_CONTAINER_OF(job_, struct log_job, job);
+    struct log_job *job = VHOST_CONTAINER_OF(map, struct log_job, map);
 
-    job->new = make_log(&job->wire, job->fd, &job->error);
-    if (vhost_mem_is_shared_memory(job->fd)) {
-        close(job->fd);
-        job->fd = -1;
-    }
-    vhost_dispose(job->disposal, &job->fd, 1);
-    vhost_disposal_unref(job->disposal);
-}
-
-/* Work for the worker: drops a log that nobody wants any more. */
-static void
-log_job_discard(struct vhost_job *job)
-{
-    free_log(VHOST_CONTAINER_OF(job, struct log_job, job)->new);
+    job->new = make_log(&job->wire, map->fds[0], &map->error);
 }
 
 static void
-log_job_done(struct vhost_job *job_)
+log_job_give(struct vhost_map_job *map, struct vhost_port *port)
 {
-    struct log_job *job = VHOST_CONTAINER_OF(job_, struct log_job, job);
-    struct vhost_port *port = job->port;
+    port->new_log = VHOST_CONTAINER_OF(map, struct log_job, map)->new;
+}
 
-    if (!port) {
-        job->job.work = log_job_discard;
-        job->job.done = NULL;
-        free(job->error);
-        vhost_job_post(job->loop, &job->job);
-        return;
-    }
-    port->log_job = NULL;
-    port->new_log = job->new;
-    port->mem_error = job->error;
-    free(job);
-    vhost_session_prepared(port);
+static void
+log_job_drop(struct vhost_map_job *map)
+{
+    free_log(VHOST_CONTAINER_OF(map, struct log_job, map)->new);
 }
 
 void
@@ -208,15 +182,11 @@ vhost_log_base_prepare(struct vhost_port *port)
         vhost_session_prepared(port);   /* Without a log: the error. */
         return;
     }
-    job->port = port;
-    job->loop = port->loop;
-    job->disposal = vhost_disposal_ref(port->disposal);
     job->wire = port->msg.payload.log;
-    job->fd = vhost_take_fd(port, 0);
-    job->job.work = log_job_work;
-    job->job.done = log_job_done;
-    port->log_job = &job->job;
-    vhost_job_post(port->loop, &job->job);
+    job->map.map = log_job_map;
+    job->map.give = log_job_give;
+    job->map.drop = log_job_drop;
+    vhost_map_job_post(&job->map, port, 1);
 }
 
 int
@@ -238,15 +208,6 @@ vhost_log_base_set(struct vhost_port *port, struct vhost_reply *reply)
     reply->payload.u64 = 0;
     reply->size = sizeof reply->payload.u64;
     return NULL;
-}
-
-void
-vhost_log_base_cancel(struct vhost_port *port)
-{
-    if (port->log_job) {
-        VHOST_CONTAINER_OF(port->log_job, struct log_job, job)->port = NULL;
-        port->log_job = NULL;
-    }
 }
 
 /* Takes the log apart: nobody uses it, but unmapping takes long. */

@@ -11,6 +11,7 @@
  */
 
 #include "inflight.h"
+#include "map-job.h"
 
 #include <fcntl.h>
 #include <stddef.h>
@@ -275,58 +276,32 @@ vhost_inflight_get(struct vhost_port *port, struct vhost_reply *reply)
 
 /* Mapping a buffer, at the worker. */
 struct inflight_job {
-    struct vhost_job job;
-    struct vhost_port *port;    /* NULL: nobody wants the result. */
-    struct vhost_loop *loop;
-    struct vhost_disposal *disposal;
+    struct vhost_map_job map;
     struct vhost_wire_region region;
-    int fd;
     struct vhost_mem *new;
-    char *error;
 };
 
 static void
-inflight_job_work(struct vhost_job *job_)
+inflight_job_map(struct vhost_map_job *map)
 {
-    struct inflight_job *job = VHOST_CONTAINER_OF(job_, struct inflight_job,
-                                                  job);
+    struct inflight_job *job = VHOST_CONTAINER_OF(map, struct inflight_job,
+                                                  map);
 
-    job->new = vhost_mem_create(&job->region, &job->fd, 1, NULL, false,
-                                &job->error);
-    if (vhost_mem_is_shared_memory(job->fd)) {
-        close(job->fd);
-        job->fd = -1;
-    }
-    vhost_dispose(job->disposal, &job->fd, 1);
-    vhost_disposal_unref(job->disposal);
-}
-
-/* Work for the worker: drops a map that nobody wants any more. */
-static void
-inflight_job_discard(struct vhost_job *job)
-{
-    vhost_mem_unref(VHOST_CONTAINER_OF(job, struct inflight_job, job)->new);
+    job->new = vhost_mem_create(&job->region, map->fds, 1, NULL, false,
+                                &map->error);
 }
 
 static void
-inflight_job_done(struct vhost_job *job_)
+inflight_job_give(struct vhost_map_job *map, struct vhost_port *port)
 {
-    struct inflight_job *job = VHOST_CONTAINER_OF(job_, struct inflight_job,
-                                                  job);
-    struct vhost_port *port = job->port;
+    port->new_inflight = VHOST_CONTAINER_OF(map, struct inflight_job,
+                                            map)->new;
+}
 
-    if (!port) {
-        job->job.work = inflight_job_discard;
-        job->job.done = NULL;
-        free(job->error);
-        vhost_job_post(job->loop, &job->job);
-        return;
-    }
-    port->inflight_job = NULL;
-    port->new_inflight = job->new;
-    port->mem_error = job->error;
-    free(job);
-    vhost_session_prepared(port);
+static void
+inflight_job_drop(struct vhost_map_job *map)
+{
+    vhost_mem_unref(VHOST_CONTAINER_OF(map, struct inflight_job, map)->new);
 }
 
 void
@@ -346,16 +321,12 @@ vhost_inflight_prepare(struct vhost_port *port)
         vhost_session_prepared(port);
         return;
     }
-    job->port = port;
-    job->loop = port->loop;
-    job->disposal = vhost_disposal_ref(port->disposal);
     job->region.size = size;
     job->region.mmap_offset = w->mmap_offset;
-    job->fd = vhost_take_fd(port, 0);
-    job->job.work = inflight_job_work;
-    job->job.done = inflight_job_done;
-    port->inflight_job = &job->job;
-    vhost_job_post(port->loop, &job->job);
+    job->map.map = inflight_job_map;
+    job->map.give = inflight_job_give;
+    job->map.drop = inflight_job_drop;
+    vhost_map_job_post(&job->map, port, 1);
 }
 
 /* What runs goes on without looking at it. */
@@ -375,14 +346,4 @@ vhost_inflight_set(struct vhost_port *port, struct vhost_reply *reply)
     port->inflight.queue_size = w->queue_size;
     port->new_inflight = NULL;
     return NULL;
-}
-
-void
-vhost_inflight_cancel(struct vhost_port *port)
-{
-    if (port->inflight_job) {
-        VHOST_CONTAINER_OF(port->inflight_job, struct inflight_job,
-                           job)->port = NULL;
-        port->inflight_job = NULL;
-    }
 }

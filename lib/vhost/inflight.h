@@ -35,7 +35,4 @@ vhost_result vhost_inflight_get(struct vhost_port *, struct vhost_reply *);
 void vhost_inflight_prepare(struct vhost_port *);
 vhost_result vhost_inflight_set(struct vhost_port *, struct vhost_reply *);
 
-/* Forgets the buffer that is being mapped, if any: the connection ends. */
-void vhost_inflight_cancel(struct vhost_port *);
-
 #endif /* inflight.h */

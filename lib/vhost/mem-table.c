@@ -7,12 +7,12 @@
  * their place; rings are described anew from it.
  */
 
+#include "map-job.h"
 #include "messages.h"
 #include "postcopy.h"
 
 #include <stddef.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* The acknowledgement that postcopy needs has the same number. */
 static bool
@@ -44,74 +44,46 @@ vhost_mem_add_check(const struct vhost_message *msg)
 
 /* Mapping guest memory, at the worker. */
 struct mem_job {
-    struct vhost_job job;
+    struct vhost_map_job map;
     uint32_t request;           /* Message that it is for. */
-    struct vhost_port *port;    /* NULL: nobody wants the result. */
-    struct vhost_loop *loop;
-    struct vhost_disposal *disposal;
     struct vhost_wire_mem_table table;
-    int fds[VHOST_WIRE_MAX_REGIONS];
     struct vhost_mem *old, *new;
     bool untouched;             /* Its pages are not there yet. */
-    char *error;
 };
 
 static void
-mem_job_work(struct vhost_job *job_)
+mem_job_map(struct vhost_map_job *map)
 {
-    struct mem_job *job = VHOST_CONTAINER_OF(job_, struct mem_job, job);
+    struct mem_job *job = VHOST_CONTAINER_OF(map, struct mem_job, map);
 
     switch (job->request) {
     case VHOST_USER_ADD_MEM_REG:
-        job->new = vhost_mem_add(job->old, job->table.regions, job->fds[0],
-                                 &job->error);
+        job->new = vhost_mem_add(job->old, job->table.regions, map->fds[0],
+                                 &map->error);
         break;
     case VHOST_USER_REM_MEM_REG:
         job->new = vhost_mem_remove(job->old, job->table.regions,
-                                    &job->error);
+                                    &map->error);
         break;
     default:
-        job->new = vhost_mem_create(job->table.regions, job->fds,
+        job->new = vhost_mem_create(job->table.regions, map->fds,
                                     job->table.n_regions, job->old,
-                                    job->untouched, &job->error);
+                                    job->untouched, &map->error);
         break;
     }
     vhost_mem_unref(job->old);
-    for (unsigned int i = 0; i < job->table.n_regions; i++) {
-        if (vhost_mem_is_shared_memory(job->fds[i])) {
-            close(job->fds[i]);
-            job->fds[i] = -1;
-        }
-    }
-    vhost_dispose(job->disposal, job->fds, job->table.n_regions);
-    vhost_disposal_unref(job->disposal);
-}
-
-/* Work for the worker: drops a map that nobody wants any more. */
-static void
-mem_job_discard(struct vhost_job *job)
-{
-    vhost_mem_unref(VHOST_CONTAINER_OF(job, struct mem_job, job)->new);
 }
 
 static void
-mem_job_done(struct vhost_job *job_)
+mem_job_give(struct vhost_map_job *map, struct vhost_port *port)
 {
-    struct mem_job *job = VHOST_CONTAINER_OF(job_, struct mem_job, job);
-    struct vhost_port *port = job->port;
+    port->new_mem = VHOST_CONTAINER_OF(map, struct mem_job, map)->new;
+}
 
-    if (!port) {
-        job->job.work = mem_job_discard;
-        job->job.done = NULL;
-        free(job->error);
-        vhost_job_post(job->loop, &job->job);
-        return;
-    }
-    port->mem_job = NULL;
-    port->new_mem = job->new;
-    port->mem_error = job->error;
-    free(job);
-    vhost_session_prepared(port);
+static void
+mem_job_drop(struct vhost_map_job *map)
+{
+    vhost_mem_unref(VHOST_CONTAINER_OF(map, struct mem_job, map)->new);
 }
 
 void
@@ -130,18 +102,12 @@ vhost_mem_table_prepare(struct vhost_port *port)
         vhost_session_prepared(port);   /* Without a map: the error. */
         return;
     }
-    job->port = port;
-    job->loop = port->loop;
-    job->disposal = vhost_disposal_ref(port->disposal);
     job->request = msg->header.request;
     if (job->request == VHOST_USER_SET_MEM_TABLE) {
         job->table = msg->payload.mem;
     } else {
         job->table.n_regions = 1;
         job->table.regions[0] = msg->payload.mem_reg.region;
-    }
-    for (unsigned int i = 0; i < job->table.n_regions; i++) {
-        job->fds[i] = vhost_take_fd(port, i);
     }
 
     /* What was taken away has to come anew in a whole table.  (The connection
@@ -150,10 +116,10 @@ vhost_mem_table_prepare(struct vhost_port *port)
         job->old = vhost_mem_ref(port->mem);
     }
     job->untouched = vhost_postcopy_is_listening(port);
-    job->job.work = mem_job_work;
-    job->job.done = mem_job_done;
-    port->mem_job = &job->job;
-    vhost_job_post(port->loop, &job->job);
+    job->map.map = mem_job_map;
+    job->map.give = mem_job_give;
+    job->map.drop = mem_job_drop;
+    vhost_map_job_post(&job->map, port, job->table.n_regions);
 }
 
 int
@@ -179,13 +145,4 @@ vhost_mem_table_set(struct vhost_port *port, struct vhost_reply *reply)
         vhost_postcopy_ask(port, reply);
     }
     return NULL;
-}
-
-void
-vhost_mem_table_cancel(struct vhost_port *port)
-{
-    if (port->mem_job) {
-        VHOST_CONTAINER_OF(port->mem_job, struct mem_job, job)->port = NULL;
-        port->mem_job = NULL;
-    }
 }

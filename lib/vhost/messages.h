@@ -84,17 +84,11 @@ void vhost_mem_table_prepare(struct vhost_port *);
 int vhost_mem_table_stop(const struct vhost_port *);
 vhost_result vhost_mem_table_set(struct vhost_port *, struct vhost_reply *);
 
-/* Forgets the map that is being made, if any: the connection ends. */
-void vhost_mem_table_cancel(struct vhost_port *);
-
 /* dirty-log.c: SET_LOG_BASE. */
 
 bool vhost_log_base_check(const struct vhost_message *);
 void vhost_log_base_prepare(struct vhost_port *);
 int vhost_log_base_stop(const struct vhost_port *);
 vhost_result vhost_log_base_set(struct vhost_port *, struct vhost_reply *);
-
-/* Forgets the log that is being mapped, if any: the connection ends. */
-void vhost_log_base_cancel(struct vhost_port *);
 
 #endif /* messages.h */

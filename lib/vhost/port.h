@@ -185,13 +185,11 @@ struct vhost_port {
     size_t reply_len;           /* Its bytes, 0: none. */
     int reply_fd;               /* That goes with it, -1: none. */
     bool closing;               /* The connection is being torn down. */
-    struct vhost_job *mem_job;  /* SET_MEM_TABLE at the worker. */
-    struct vhost_mem *new_mem;  /* Its result, */
+    struct vhost_map_job *map_job;  /* What the worker maps for 'msg', */
+    struct vhost_mem *new_mem;  /* and the result: SET_MEM_TABLE's, */
+    struct vhost_dirty_log *new_log;    /* SET_LOG_BASE's, */
+    struct vhost_mem *new_inflight; /* SET_INFLIGHT_FD's, */
     char *mem_error;            /* or why there is none. */
-    struct vhost_job *log_job;  /* SET_LOG_BASE at the worker, */
-    struct vhost_dirty_log *new_log;    /* with its result. */
-    struct vhost_job *inflight_job; /* SET_INFLIGHT_FD at the worker, */
-    struct vhost_mem *new_inflight; /* with its result. */
     int state_fd;               /* State to be loaded, -1: none. */
     bool state_due;             /* CHECK_DEVICE_STATE has to come. */
     const char *state_error;    /* Of the message that is handled. */

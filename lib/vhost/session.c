@@ -12,6 +12,7 @@
  */
 
 #include "inflight.h"
+#include "map-job.h"
 #include "messages.h"
 #include "postcopy.h"
 #include "state.h"
@@ -535,9 +536,7 @@ vhost_session_end(struct vhost_port *port, const char *format, ...)
     vhost_source_remove(port->loop, &port->sock);
     vhost_timer_cancel(&port->throttle);
     vhost_timer_cancel(&port->hint);
-    vhost_mem_table_cancel(port);
-    vhost_inflight_cancel(port);
-    vhost_log_base_cancel(port);
+    vhost_map_job_cancel(port);
     vhost_postcopy_cancel(port);
 
     /* Later, since the caller may be in the midst of something. */
