@@ -29,7 +29,10 @@ docs_DATA = \
 
 howtodir = $(docdir)/docs/howto
 howto_DATA = \
-	docs/howto/container.md
+	docs/howto/README.md \
+	docs/howto/container.md \
+	docs/howto/libvirt.md \
+	docs/howto/qemu.md
 
 dist_man_MANS += docs/ovs-vhost.7
 

@@ -105,6 +105,7 @@ TESTSUITE_AT = \
 	tests/placement.at \
 	tests/as-printed.at \
 	tests/docs.at \
+	tests/howto.at \
 	tests/capture.at \
 	tests/qos.at \
 	tests/migration.at \

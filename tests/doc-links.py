@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright (c) 2026 The ovs-vhost authors.
 """Checks that links from one document to another lead somewhere, headings
-included, and that docs/README.md names each page in docs/.
+included, and that docs/README.md names each page in docs/, and that of
+docs/howto/ those there.
 
     doc-links.py SRCDIR
 
@@ -14,7 +15,7 @@ import os
 import re
 import sys
 
-PAGES = "README.md", "docs/*.md", "tests/*.md", "tests/recordings/*.md"
+PAGES = "README.md", "docs/*.md", "docs/howto/*.md", "tests/*.md", "tests/recordings/*.md"
 
 
 def read(path):
@@ -46,11 +47,14 @@ def main():
     pages = sorted(path for pattern in PAGES for path in glob.glob(pattern))
     lines = ["%s: %s leads nowhere" % (path, link)
              for path in pages for link in broken(path)]
-    index = read("docs/README.md")
-    lines += ["docs/README.md does not name %s" % os.path.basename(path)
-              for path in sorted(glob.glob("docs/*.md"))
-              if "(%s)" % os.path.basename(path) not in index
-              and path != "docs/README.md"]
+    for index in glob.glob("docs/README.md") + glob.glob(
+            "docs/howto/README.md"):
+        text = read(index)
+        lines += ["%s does not name %s" % (index, os.path.basename(path))
+                  for path in sorted(glob.glob(os.path.dirname(index)
+                                               + "/*.md"))
+                  if "(%s)" % os.path.basename(path) not in text
+                  and path != index]
     print("\n".join(lines), end="\n" if lines else "")
     return 1 if lines or not pages else 0
 

@@ -4,7 +4,9 @@
 """Runs the commands of a page of the documentation and compares what the page
 shows, so that a page that is wrong fails a test.
 
-    doc-run.py [--switch] [--finally COMMAND] [--list] PAGE
+    doc-run.py [--switch] [--setting KEY=VALUE]... [--qemu OPTIONS]
+               [--replace OLD NEW]... [--first COMMAND] [--finally COMMAND]
+               [--list] PAGE
 
 The commands are those of code blocks that are marked with a comment in the
 line above, which readers do not see:
@@ -15,27 +17,33 @@ line above, which readers do not see:
     <!-- run wait -->   repeat each command until that is so
     <!-- run fails -->  the exit status has to be other than 0
     <!-- run qemu -->   a QEMU command line: is started and left running
+    <!-- file PATH -->  the block is what this file has in it
 
 A command begins after "# " and goes on where a line ends with a backslash; in
 a block without "# " each line is one.  Lines without "# " are its output
 but for empty ones; where there are none, anything may be printed.  "..." alone
-in a line stands for any number of lines, and in a line for anything.  All commands of a page are
-given to one bash.
+in a line stands for any number of lines, and in a line for anything.  All
+commands of a page are given to one bash.
 
 Must run in mount, network and process namespaces of its own: /run is replaced,
 and nothing is ended at the end.  The current directory has to look like this
 project's, with a build in _build/demo.  --switch starts a switch with the
-plugin, as it is after an installation, for pages that presuppose one.  COMMAND
-has to succeed at the end, after some time.
+plugin, as it is after an installation, for pages that presuppose one, and
+--setting adds to its other_config.  --replace has other words where this
+machine lacks what the page has (they must be there), and --qemu what stands
+for "..." in a QEMU command line.  The COMMAND of --first is run before the
+page's, and that of --finally has to succeed at the end, after some time.
 """
 
 import argparse
 import os
 import re
+import select
+import shlex
 import subprocess
 import sys
-import threading
 import time
+import traceback
 
 TIMEOUT = 30 * float(os.environ.get("OVS_VHOST_TIMEOUT_SCALE", "1"))
 RUNDIR = "/run/openvswitch"
@@ -47,6 +55,14 @@ build=$PWD/_build/demo
 export PATH=$build/utilities:$build/ovs/vswitchd:$build/ovs/ovsdb:$PATH
 export PATH=$build/ovs/utilities:$PATH
 export OVS_RUNDIR=%s OVS_NETDEV_PLUGINDIR=$build/lib/netdev
+start_vswitchd () {
+    ovs-vswitchd --detach --pidfile --log-file=$OVS_RUNDIR/ovs-vswitchd.log \
+        --disable-system -vconsole:off
+}
+restart_switch () {
+    ovs-appctl exit && while pidof ovs-vswitchd; do sleep 0.1; done
+    start_vswitchd
+}
 """ % RUNDIR
 
 START_SWITCH = """
@@ -55,9 +71,8 @@ ovsdb-tool create $OVS_RUNDIR/conf.db \
 ovsdb-server --detach --pidfile --remote=punix:$OVS_RUNDIR/db.sock \
     $OVS_RUNDIR/conf.db &&
 ovs-vsctl --no-wait init -- \
-    set Open_vSwitch . other_config:netdev-plugins=ovs-vhost &&
-ovs-vswitchd --detach --pidfile --log-file=$OVS_RUNDIR/ovs-vswitchd.log \
-    --disable-system -vconsole:off
+    set Open_vSwitch . other_config:netdev-plugins=ovs-vhost %s &&
+start_vswitchd
 """
 
 
@@ -111,7 +126,7 @@ def blocks(text):
     marked block."""
     lines = text.splitlines()
     for number, line in enumerate(lines):
-        mark = re.fullmatch(r"<!-- run( [a-z ]*)? *-->", line.strip())
+        mark = re.fullmatch(r"<!-- (run|file)( [^>]*)? *-->", line.strip())
         if not mark:
             continue
         first = number + 1
@@ -126,13 +141,22 @@ def blocks(text):
             block.pop()
         if not block:
             raise ValueError("line %d: no block of code" % (number + 1))
-        yield (mark.group(1) or "").split(), first + 1, block
+        yield mark.group(0).split()[1:-1], first + 1, block
+
+
+def file_command(path, block):
+    """Returns the command that writes a file of a page."""
+    return "cat > %s <<'end-of-file'\n%s\nend-of-file" % (path,
+                                                         "\n".join(block))
 
 
 def commands(text):
     """Returns the Commands of a page."""
     result = []
     for words, number, block in blocks(text):
+        if words[0] == "file":
+            result.append(Command(number, file_command(words[1], block), []))
+            continue
         prompts = any(line.startswith("# ") for line in block)
         unfinished = False
         for offset, line in enumerate(block):
@@ -154,10 +178,13 @@ class Shell:
     """A bash that is given commands one by one."""
 
     def __init__(self):
+        # Not its standard input, which commands may read.
+        script, self._script = os.pipe()
         self._bash = subprocess.Popen(
-            ["bash", "--norc"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            universal_newlines=True)
+            ["bash", "--norc", "/dev/fd/%d" % script], pass_fds=[script],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT)
+        os.close(script)
         self._number = 0
 
     def run(self, text):
@@ -165,30 +192,35 @@ class Shell:
         self._number += 1
         mark = "<end-of-command-%d>" % self._number
         # The mark is in a line of its own.
-        self._bash.stdin.write('%s\nprintf "\\n%s %%d\\n" $?\n' % (text, mark))
-        self._bash.stdin.flush()
-        watchdog = threading.Timer(TIMEOUT, self._bash.kill)
-        watchdog.start()
-        output = ""
-        for line in self._bash.stdout:
-            if line.startswith(mark):
-                watchdog.cancel()
-                return int(line.split()[1]), output[:-1]
-            output += line
-        return "none: it did not end", output
+        os.write(self._script, ('%s\nprintf "\\n%s %%d\\n" $?\n'
+                                % (text, mark)).encode())
+        limit = time.monotonic() + TIMEOUT
+        output = b""
+        end = re.compile(br"\n%s (\d+)\n" % mark.encode())
+        # Not until the end of the file: what a command has left in the
+        # background may have the pipe, too.
+        while not end.search(output):
+            left = limit - time.monotonic()
+            ready = left > 0 and select.select([self._bash.stdout], [], [],
+                                               left)[0]
+            data = ready and os.read(self._bash.stdout.fileno(), 65536)
+            if not data:
+                return "none: it did not end", output.decode()
+            output += data
+        found = end.search(output)
+        return int(found.group(1)), output[:found.start()].decode()
 
 
-def runnable_qemu(text):
+def runnable_qemu(text, rest):
     """Returns a command line that starts the machine of an abridged one."""
-    return text.replace(" ... ", " -accel tcg -display none -S ") \
-        + " > /run/qemu.log 2>&1 &"
+    return "%s > /run/qemu.log 2>&1 &" % text.replace(" ... ", " %s " % rest)
 
 
-def run(shell, command):
+def run(shell, command, qemu=""):
     """Runs a command; returns an explanation if it is not as shown."""
     text = command.text
     if "qemu" in command.words:
-        text = runnable_qemu(text)
+        text = runnable_qemu(text, qemu)
     limit = time.monotonic() + TIMEOUT
     while True:
         status, output = shell.run(text)
@@ -202,16 +234,51 @@ def run(shell, command):
     return why and "%s\nThe page shows:\n%s" % (why, "\n".join(command.shown))
 
 
+def as_init(function):
+    """Returns what 'function' returns, and is init meanwhile: whose parent has
+    ended becomes a child of process 1, which has to wait for it."""
+    if os.getpid() != 1:
+        return function()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = function()
+        except Exception:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            return os.waitstatus_to_exitcode(status) != 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--switch", action="store_true")
+    parser.add_argument("--setting", action="append", default=[],
+                        metavar="KEY=VALUE")
+    parser.add_argument("--qemu", metavar="OPTIONS",
+                        default="-accel tcg -display none -S")
+    parser.add_argument("--replace", nargs=2, action="append", default=[],
+                        metavar=("OLD", "NEW"))
+    parser.add_argument("--first", metavar="COMMAND")
     parser.add_argument("--finally", dest="last", metavar="COMMAND")
     parser.add_argument("--list", action="store_true",
                         help="print the commands, run nothing")
     parser.add_argument("page")
     options = parser.parse_args()
     with open(options.page) as stream:
-        found = commands(stream.read())
+        text = stream.read()
+    for old, new in options.replace:
+        if old not in text:
+            print("%s: nowhere %r" % (options.page, old))
+            return 1
+        text = text.replace(old, new)
+    found = commands(text)
     if options.list:
         print("\n".join(command.text for command in found))
         return 0
@@ -223,13 +290,16 @@ def main():
     shell = Shell()
     if options.switch:
         shell.run(ENVIRONMENT)
-        status, output = shell.run(START_SWITCH)
+        settings = ["other_config:" + each for each in options.setting]
+        status, output = shell.run(START_SWITCH
+                                   % " ".join(map(shlex.quote, settings)))
         if status:
             print("no switch: %s" % output)
             return 1
+    first = [Command(0, options.first, [])] if options.first else []
     last = [Command(0, options.last, ["wait"])] if options.last else []
-    for command in found + last:
-        why = run(shell, command)
+    for command in first + found + last:
+        why = run(shell, command, options.qemu)
         if why:
             print("%s, line %d: %s" % (options.page, command.number, why))
             return 1
@@ -238,4 +308,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_init(main))

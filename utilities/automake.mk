@@ -196,6 +196,7 @@ EXTRA_DIST += \
 	utilities/ovs_vhost_lab/steps.py \
 	utilities/ovs_vhost_lab/switch.py \
 	utilities/ovs_vhost_lab/traffic.py \
+	utilities/ovs_vhost_lab/unpacked.py \
 	utilities/ovs_vhost_matrix/__init__.py \
 	utilities/ovs_vhost_matrix/bed.py \
 	utilities/ovs_vhost_matrix/chart.py \
