@@ -137,6 +137,7 @@ EXTRA_DIST += \
 	tests/east_west/vlans.py \
 	tests/north-south.py \
 	tests/north_south/__init__.py \
+	tests/north_south/steps.py \
 	tests/north_south/wire.py \
 	tests/qemu_life/__init__.py \
 	tests/qemu_life/cases.py \
