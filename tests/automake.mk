@@ -132,6 +132,7 @@ EXTRA_DIST += \
 	tests/east_west/frames.py \
 	tests/east_west/hall.py \
 	tests/east_west/hundreds.py \
+	tests/east_west/machines.py \
 	tests/east_west/stations.py \
 	tests/east_west/switching.py \
 	tests/east_west/vlans.py \

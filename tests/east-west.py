@@ -14,6 +14,7 @@ SCENARIO:
     changes    flows change under load
     hundreds   --ports guests (256) with --queues queue pairs (1) come and go,
                --rounds times (1)
+    machines   2 guests of QEMU among 14 emulated ones, and all their kernels
 
 The ports are ours, or the stock ones, to which the same has to happen; with
 --server the switch listens.  Needs root.  Exit status 0: all held; 77: this
@@ -31,13 +32,15 @@ from dataclasses import asdict
 TESTS = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(TESTS), "utilities"))
 
-from east_west import bonds, changes, hundreds, switching  # noqa: E402
+from east_west import bonds, changes, hundreds, machines  # noqa: E402
+from east_west import switching  # noqa: E402
 from east_west.hall import Hall  # noqa: E402
 from ovs_vhost_lab import Build, LabError, instance  # noqa: E402
 
 SKIP = 77
 SCENARIOS = {"switching": switching.run, "bonds": bonds.run,
-             "changes": changes.run, "hundreds": hundreds.run}
+             "changes": changes.run, "hundreds": hundreds.run,
+             "machines": machines.run}
 
 
 @contextlib.contextmanager
