@@ -117,7 +117,7 @@ class Hall(Bed):
                    for word in text.split() if word.startswith("n_packets="))
 
     def wait_packets(self, cookie, count):
-        """Waits until flows with a cookie have seen exactly 'count' packets."""
+        """Waits until the flows with a cookie have seen 'count' packets."""
         self.settle_flows()
         try:
             wait_until(lambda: self.n_packets(cookie) == count, 10, "counted")
