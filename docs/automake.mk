@@ -30,9 +30,14 @@ docs_DATA = \
 howtodir = $(docdir)/docs/howto
 howto_DATA = \
 	docs/howto/README.md \
+	docs/howto/bond.md \
 	docs/howto/container.md \
+	docs/howto/kubernetes.md \
 	docs/howto/libvirt.md \
-	docs/howto/qemu.md
+	docs/howto/openstack.md \
+	docs/howto/qemu.md \
+	docs/howto/vlan.md \
+	docs/howto/vxlan.md
 
 dist_man_MANS += docs/ovs-vhost.7
 

@@ -69,6 +69,7 @@ START_SWITCH = """
 ovsdb-tool create $OVS_RUNDIR/conf.db \
     $build/ovs/vswitchd/vswitch.ovsschema &&
 ovsdb-server --detach --pidfile --remote=punix:$OVS_RUNDIR/db.sock \
+    --remote=db:Open_vSwitch,Open_vSwitch,manager_options \
     $OVS_RUNDIR/conf.db &&
 ovs-vsctl --no-wait init -- \
     set Open_vSwitch . other_config:netdev-plugins=ovs-vhost %s &&
