@@ -23,7 +23,6 @@ docs_DATA = \
 	docs/performance.md \
 	docs/ratios.svg \
 	docs/reference.md \
-	docs/scaling.md \
 	docs/troubleshooting.md \
 	docs/tutorial.md \
 	docs/upgrade.md
@@ -36,6 +35,7 @@ howto_DATA = \
 	docs/howto/kubernetes.md \
 	docs/howto/libvirt.md \
 	docs/howto/openstack.md \
+	docs/howto/ovn.md \
 	docs/howto/qemu.md \
 	docs/howto/vlan.md \
 	docs/howto/vxlan.md

@@ -2,11 +2,19 @@
 # Copyright (c) 2026 The ovs-vhost authors.
 """A guest that moves from one QEMU to another, by pre-copy.
 
-    start_precopy(source, path)     # The target is at "-incoming unix:path".
+    wait_incoming(target)           # It has "-incoming unix:path".
+    start_precopy(source, path)
     info = wait_migrated(source, target)
 """
 
 from .process import LabError, wait_until
+
+
+def wait_incoming(target):
+    """Waits until the Guest 'target' can be reached by the other: it answers
+    when it listens already."""
+    wait_until(lambda: target.qmp("query-status")["status"] == "inmigrate", 30,
+               "QEMU waits for the guest")
 
 
 def start_precopy(source, path):

@@ -6,8 +6,8 @@ summed up in a table.
 What has the steps is an object with the methods steps(), which returns (title,
 method, whether the later steps need it) for each, and logs(), which returns
 (path, how many of its last lines tell something) for each; and with 'folder',
-below which the logs are.  A step returns a short text for the summary or raises
-LabError.
+below which the logs are.  A step returns a short text for the summary or
+raises LabError.
 """
 
 import os

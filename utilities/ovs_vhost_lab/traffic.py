@@ -95,9 +95,9 @@ class Transfer(threading.Thread):
 
 
 class Upward(Transfer):
-    """The guest, which has BLOCK in its file /block, sends that again and again
-    to the station's 'address'; each byte is compared.  A file /tmp/stop in the
-    guest ends it."""
+    """The guest, which has BLOCK in its file /block, sends that again and
+    again to the station's 'address'; each byte is compared.  A file /tmp/stop
+    in the guest ends it."""
 
     def __init__(self, guest, netns, address, port):
         super().__init__(netns, port)

@@ -3,10 +3,10 @@
 """Two chassis, joined by a veth pair, and what OVN makes of them: the logical
 switches "blue" and "green", and a router between them.
 
-Of the guests vm1 is on the chassis hv1, vm2 and vm3 are on hv2; vm1 and vm2 are
-on the switch blue, vm3 is on green.  They get their addresses by DHCP, which
-OVN answers.  Each chassis has its own network namespace, switch and NIC; the
-only way from one to the other is Geneve through the veth pair.
+Of the guests vm1 is on the chassis hv1, vm2 and vm3 are on hv2; vm1 and vm2
+are on the switch blue, vm3 is on green.  They get their addresses by DHCP,
+which OVN answers.  Each chassis has its own network namespace, switch and NIC;
+the only way from one to the other is Geneve through the veth pair.
 """
 
 import json

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from ovs_vhost_lab import Guest, LabError, Nic, guest_image, wait_until
 from ovs_vhost_lab.guest import accelerator, qemu_version
-from ovs_vhost_lab.migration import start_precopy, wait_migrated
+from ovs_vhost_lab.migration import (start_precopy, wait_incoming,
+                                     wait_migrated)
 from ovs_vhost_lab.process import scaled
 from ovs_vhost_lab.traffic import BLOCK, Downward, Pinger, Upward
 
@@ -152,8 +153,7 @@ class Mover:
         incoming = os.path.join(self.cloud.folder,
                                 "incoming%d" % len(self.guests))
         target = self.start_guest(there, "-incoming", "unix:" + incoming)
-        wait_until(lambda: os.path.exists(incoming), 30,
-                   "QEMU waits for the guest")
+        wait_incoming(target)
         if strategy.both:
             self.bind(here, there, activation=strategy.activation)
             wait_until(self.is_at_both, 20, "the port is on both chassis")
@@ -190,9 +190,15 @@ class Mover:
             raise LabError("the port did not announce the guest:\n" + text)
 
     def leave(self, here, there, target):
-        """Takes away the place where the guest was."""
-        self.guest.kill()
-        self.cloud.hosts[here].switch.vsctl("del-port", MOVER.name)
+        """Takes away the place where the guest was.  Usually
+        QEMU ends first; but a stock port that is deleted while DPDK begins to
+        reconnect ends ovs-vswitchd by a use after free (seen with 22.11)."""
+        ends = [self.guest.kill, lambda: self.cloud.hosts[here].switch.vsctl(
+            "del-port", MOVER.name)]
+        if self.cloud.options.type.startswith("dpdk"):
+            ends.reverse()
+        for end in ends:
+            end()
         self.guest = target
         self.host = there
         found = self.cloud.central.chassis_of(MOVER.name)
