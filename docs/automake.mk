@@ -23,6 +23,7 @@ docs_DATA = \
 	docs/performance.md \
 	docs/ratios.svg \
 	docs/reference.md \
+	docs/scaling.md \
 	docs/troubleshooting.md \
 	docs/tutorial.md \
 	docs/upgrade.md

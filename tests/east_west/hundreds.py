@@ -11,6 +11,7 @@ nothing back to the kernel.)"""
 
 import json
 import re
+import signal
 import time
 from dataclasses import dataclass
 
@@ -22,10 +23,6 @@ from ovs_vhost_lab import LabError, wait_until
 PER_PROCESS = 128               # ovs-vhost-guest takes up to 255.
 FRAMES = 100                    # Of each guest.
 RATE = 200                      # A second, of each guest.
-# Seconds from the last guest's start to traffic: to look at memory without any,
-# and for the switch to poll all ports.  The stock ports take a reconfiguration
-# of the datapath for each guest.
-SETTLE = {"ours": 2, "stock": 5}
 GUEST_MEMORY = ("ovs-vhost-guest",)
 DPDK_MEMORY = ("nohuge",)
 
@@ -43,7 +40,7 @@ class Round:
     ports: int
     queues: int
     create: float = 0.0         # ovs-vsctl add-port of all, at once.
-    up: float = 0.0             # From the guests' start to all links up.
+    up: float = 0.0             # From the guests' start to all queues polled.
     frames: float = 0.0         # All frames sent and received.
     gone: float = 0.0           # From the guests' end to all links down.
     delete: float = 0.0         # ovs-vsctl del-port of all.
@@ -51,6 +48,7 @@ class Round:
     up_mib: float = 0.0         # with guests,
     after_mib: float = 0.0      # after they have talked,
     left_mib: float = 0.0       # and when the ports are gone.
+    dpdk_mib: float = 0.0       # Of DPDK's heap in use, then.
     grown_mib: float = 0.0      # The rest, without DPDK's memory, by a round.
     dpdk_left: int = 0          # Bytes of DPDK's heap, by a round.
 
@@ -62,7 +60,7 @@ class Crowd:
         raise_limits()
         self.hall = hall
         self.queues = queues
-        self.base = self.resident() if base is None else base
+        self.base = base or (self.resident(), self.dpdk())
         self.names = ["v%d" % number for number in range(ports)]
 
     def resident(self, skip=GUEST_MEMORY):
@@ -86,19 +84,19 @@ class Crowd:
             setattr(found, what, time.monotonic() - start)
             return result
         timed("create", self.create)
-        found.idle_mib = self.resident() - self.base
+        found.idle_mib = self.resident() - self.base[0]
         guests = timed("up", self.up)
-        found.up_mib = self.resident() - self.base
+        found.up_mib = self.resident() - self.base[0]
         timed("frames", self.talk, guests)
-        found.frames -= SETTLE[self.hall.name]
-        found.after_mib = self.resident() - self.base
+        found.after_mib = self.resident() - self.base[0]
         timed("gone", self.wait_down)
         timed("delete", self.delete)
         self.settle(before_dpdk)
-        found.left_mib = self.resident() - self.base
+        found.left_mib = self.resident() - self.base[0]
         found.grown_mib = (self.resident(GUEST_MEMORY + DPDK_MEMORY)
                            - before_mib)
         found.dpdk_left = self.dpdk() - before_dpdk
+        found.dpdk_mib = (self.dpdk() - self.base[1]) / 2 ** 20
         return found
 
     def create(self):
@@ -109,8 +107,7 @@ class Crowd:
             for number in range(len(self.names))])
 
     def up(self):
-        """Starts the guests, who begin to talk when all of a process are up;
-        not before there has been time to look at memory."""
+        """Starts the guests, who do not talk yet."""
         guests = []
         for first in range(0, len(self.names), PER_PROCESS):
             names = self.names[first:first + PER_PROCESS]
@@ -120,16 +117,25 @@ class Crowd:
                           "queues=%d" % self.queues,
                           "count=%d" % FRAMES, "rate=%d" % RATE])
                 for name in names], [
-                    "--settle=%d" % SETTLE[self.hall.name],
-                    "--json", "--no-latency",
+                    "--settle=3600", "--json", "--no-latency",
                     "--expect-loss=0", "--expect-reordered=0",
                     "--expect-duplicates=0",
                     "--expect-received=%d" % (FRAMES * len(names))]))
         self.hall.wait_links(self.names)
+        wait_until(self.polled, 60, "all queues are polled")
         return guests
+
+    def polled(self):
+        """Tells whether a PMD polls each queue.  The stock ports take a
+        reconfiguration of the datapath for each guest until it does."""
+        text = self.hall.switch.appctl("dpif-netdev/pmd-rxq-show")
+        found = re.findall(r"port: v\d+ +queue-id: +\d+ \(enabled\)", text)
+        return len(found) >= len(self.names) * self.queues
 
     def talk(self, guests):
         """Waits until the guests have said and heard everything."""
+        for guest in guests:
+            guest.kill(signal.SIGUSR2)
         for guest in guests:
             if not guest.wait(120):
                 raise LabError("%s does not end" % guest.name)

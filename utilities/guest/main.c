@@ -26,7 +26,8 @@ uint16_t run_id;
 #define TICK_NS 20000000        /* Each takes its CPU from a worker. */
 
 static volatile sig_atomic_t interrupted;
-static sigset_t interval_signal;
+static sigset_t told_signals;
+static bool told_to_begin;
 static struct options options;
 static struct port *ports;
 static struct worker *workers;
@@ -43,9 +44,10 @@ catch_signals(void)
 {
     struct sigaction sa = { .sa_handler = on_signal };
 
-    sigemptyset(&interval_signal);
-    sigaddset(&interval_signal, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &interval_signal, NULL);
+    sigemptyset(&told_signals);
+    sigaddset(&told_signals, SIGUSR1);
+    sigaddset(&told_signals, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &told_signals, NULL);
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGHUP, &sa, NULL);
@@ -177,8 +179,13 @@ tick(double start)
 {
     struct timespec timeout = { .tv_nsec = TICK_NS };
 
-    if (sigtimedwait(&interval_signal, NULL, &timeout) == SIGUSR1) {
+    switch (sigtimedwait(&told_signals, NULL, &timeout)) {
+    case SIGUSR1:
         report_interval(ports, options.n_ports);
+        break;
+    case SIGUSR2:
+        told_to_begin = true;
+        break;
     }
     progress(start);
 }
@@ -204,7 +211,8 @@ wait_for_ports(double start)
         }
         tick(start);
     }
-    for (double end = now() + options.settle; now() < end && !interrupted;) {
+    for (double end = now() + options.settle;
+         now() < end && !told_to_begin && !interrupted;) {
         tick(start);
     }
     return true;
