@@ -11,8 +11,8 @@ import time
 
 from ovs_vhost_lab import LabError, Testpmd, dpdk_image, wait_until
 
-from .measure import (IDLE_SECONDS, percent_lost, port_type, round_trips,
-                      share_of_cpu, switch_ns)
+from .measure import (IDLE_SECONDS, ns_per_packet, percent_lost, port_type,
+                      round_trips, share_of_cpu, switch_ns, taken)
 
 MODULES = ("virtio_pci", "virtio_net", "uio_pci_generic")
 DRIVER = "uio_pci_generic"
@@ -58,14 +58,15 @@ class Applications:
                  for which, application
                  in enumerate((self.sender, self.receiver))]
         return {**count_packets(self.sender, self.receiver,
-                                lambda: switch_ns(self.bed), *ports),
+                                lambda: switch_ns(self.bed),
+                                lambda: taken(self.bed), *ports),
                 **self._round_trips(rung)}
 
 
-def count_packets(sender, receiver, used_ns, sending=0, receiving=0):
+def count_packets(sender, receiver, used_ns, n_taken, sending=0, receiving=0):
     """Returns {kpps, lost, switch_ns} of packets of 64 bytes, with FCS, from
     one testpmd's port 'sending' to another one's 'receiving'.  used_ns() is
-    for how long the switch has run."""
+    for how long the switch has run, n_taken() how many packets came to it."""
     idle = share_of_cpu(used_ns, IDLE_SECONDS)
     earlier = receiver.counters(receiving)[0]
     receiver.command("set fwd rxonly", "set portlist %d" % receiving, "start")
@@ -74,11 +75,10 @@ def count_packets(sender, receiver, used_ns, sending=0, receiving=0):
         wait_until(lambda: receiver.counters(receiving)[0] > earlier,
                    PATIENCE, "packets arrive")
         time.sleep(SETTLE_SECONDS)
-        start, used = time.monotonic(), used_ns()
+        start = time.monotonic()
         sent = sender.counters(sending)[1]
         received = receiver.counters(receiving)[0]
-        time.sleep(PACKETS_SECONDS)
-        used = used_ns() - used
+        cost = ns_per_packet(used_ns, n_taken, idle, PACKETS_SECONDS)
         sent = sender.counters(sending)[1] - sent
         received = receiver.counters(receiving)[0] - received
         elapsed = time.monotonic() - start
@@ -89,7 +89,7 @@ def count_packets(sender, receiver, used_ns, sending=0, receiving=0):
         raise LabError("no packets: %d sent" % sent)
     return {"kpps": received / elapsed / 1e3,
             "lost": percent_lost(sent, received),
-            "switch_ns": max(used - idle * elapsed * 1e9, 0) / received}
+            "switch_ns": cost}
 
 
 def _port(application, mac):

@@ -5,8 +5,8 @@
 A machine of QEMU takes the host's place: Open vSwitch runs in it, on a kernel
 with vhost_net.ko, and in place of guests DPDK applications, whose virtio-user
 speaks to /dev/vhost-net as QEMU would.  The kernel's thread has a tap on its
-other side, which is in a bridge of the switch's or, with openvswitch.ko, in one
-of the kernel's.  All of that is emulated, switch and kernel included: so it is
+other side, which is in a bridge of the switch's or, with openvswitch.ko, in
+one of the kernel's.  All of that is emulated, switch and kernel included: so it is
 compared with two vhostuserclient ports, with the same applications, in the
 same machine.
 """
@@ -19,7 +19,7 @@ from ovs_vhost_lab import Guest, LabError, Testpmd, host_image
 from ovs_vhost_lab.host_image import HUGEPAGES, on_switch, start_switch
 
 from .dpdk import count_packets, driver_of
-from .measure import PING, mean_us
+from .measure import PING, mean_us, packets_taken
 from .rungs import TAP
 
 MODULES = ("virtio_pci", "virtio_net", "tun", "vhost_net", "openvswitch")
@@ -71,6 +71,12 @@ class Host:
         return sum(int(line.split()[0]) for line
                    in self.guest.check(USED).splitlines())
 
+    def _taken(self, rung):
+        """Returns how many packets the rung's datapath has received."""
+        return packets_taken(on_switch(self.guest, "ovs-appctl " + (
+            "dpctl/show system@ovs-system" if rung.datapath == "system"
+            else "dpif-netdev/pmd-stats-show")))
+
     def sample(self, rung):
         """Returns the figures of a rung, whose ports are there meanwhile."""
         applications = [Testpmd(self.guest, huge=False, name=name,
@@ -79,7 +85,8 @@ class Host:
         try:
             self._add_ports(rung, applications)
             self._facts[rung.name] = self._look(rung, applications)
-            return {**count_packets(*applications, self.switch_ns),
+            return {**count_packets(*applications, self.switch_ns,
+                                    lambda: self._taken(rung)),
                     **self._round_trips(rung, applications[1])}
         finally:
             for each in applications:
