@@ -138,6 +138,7 @@ EXTRA_DIST += \
 	tests/east_west/vlans.py \
 	tests/north-south.py \
 	tests/north_south/__init__.py \
+	tests/north_south/raw.py \
 	tests/north_south/steps.py \
 	tests/north_south/wire.py \
 	tests/qemu_life/__init__.py \
@@ -147,6 +148,7 @@ EXTRA_DIST += \
 	tests/qemu_life/life.py \
 	tests/qemu_life/takeover.py \
 	tests/qemu_life/traffic.py \
+	tests/host-nics.py \
 	tests/migration.py \
 	tests/placement.py \
 	tests/recordings/README.md \
@@ -180,6 +182,7 @@ if !COMPAT_CHECK
 check_PROGRAMS += \
 	tests/plugins/dummy.so \
 	tests/plugins/failing.so \
+	tests/plugins/mbuf-watch.so \
 	tests/plugins/no-descriptor.so \
 	tests/plugins/wrong-abi.so
 tests_plugins_dummy_so_SOURCES = tests/plugins/dummy.c
@@ -192,6 +195,11 @@ tests_plugins_failing_so_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 tests_plugins_failing_so_CFLAGS = $(PLUGIN_CFLAGS)
 tests_plugins_failing_so_LDFLAGS = $(LINK_SHARED)
 tests_plugins_failing_so_LDADD =
+tests_plugins_mbuf_watch_so_SOURCES = tests/plugins/mbuf-watch.c
+tests_plugins_mbuf_watch_so_CPPFLAGS = $(PLUGIN_CPPFLAGS)
+tests_plugins_mbuf_watch_so_CFLAGS = $(PLUGIN_CFLAGS)
+tests_plugins_mbuf_watch_so_LDFLAGS = $(LINK_SHARED)
+tests_plugins_mbuf_watch_so_LDADD =
 tests_plugins_no_descriptor_so_SOURCES = tests/plugins/no-descriptor.c
 tests_plugins_no_descriptor_so_CPPFLAGS = $(PLUGIN_CPPFLAGS)
 tests_plugins_no_descriptor_so_CFLAGS = $(PLUGIN_CFLAGS)
@@ -211,6 +219,7 @@ tests_fake_node_so_LDADD =
 
 $(tests_plugins_dummy_so_OBJECTS): | $(OVS_TREE)
 $(tests_plugins_failing_so_OBJECTS): | $(OVS_TREE)
+$(tests_plugins_mbuf_watch_so_OBJECTS): | $(OVS_TREE)
 $(tests_plugins_no_descriptor_so_OBJECTS): | $(OVS_TREE)
 $(tests_plugins_wrong_abi_so_OBJECTS): | $(OVS_TREE)
 
@@ -256,5 +265,6 @@ endif WITH_OVS
 EXTRA_DIST += \
 	tests/plugins/dummy.c \
 	tests/plugins/failing.c \
+	tests/plugins/mbuf-watch.c \
 	tests/plugins/no-descriptor.c \
 	tests/plugins/wrong-abi.c

@@ -55,7 +55,8 @@ def drops(bed):
     mixed = [frame for pair in zip(bad, frames) for frame in pair]
     pass_through(bed.wires[0], bed.wires[0], mixed,
                  list(map(echoed, frames)), lost=bad)
-    found = bed.switch("ovs-ofctl dump-flows br0 tp_dst=666,udp,in_port=p0")
+    found = bed.switch("ovs-appctl revalidator/wait; "
+                       "ovs-ofctl dump-flows br0 tp_dst=666,udp,in_port=p0")
     if "n_packets=%d," % FRAMES not in found:
         raise LabError("%d frames were to be dropped:\n%s" % (FRAMES, found))
 
@@ -63,18 +64,14 @@ def drops(bed):
 def tunnel(bed):
     """A guest's network is VXLAN on the wire."""
     bed.switch(
-        "ovs-vsctl del-port br0 p0 -- add-br br1 -- "
-        "set Bridge br1 datapath_type=netdev other-config:hwaddr=\\\"{mac}\\\""
-        " -- add-port br1 p0 -- set Interface p0 type=dpdk "
-        "options:dpdk-devargs={nic} -- add-port br0 x0 -- set Interface x0 "
-        "type=vxlan options:remote_ip={remote} options:key={vni}; "
-        "ip addr add {local}/24 dev br1; ip link set br1 up; "
-        "ovs-appctl tnl/neigh/set br1 {remote} {outside}".format(
-            mac=MACS[0], outside=OUTSIDE[0], nic=bed.switch(
-                "ovs-vsctl get Interface p0 options:dpdk-devargs").strip(),
-            **TUNNEL))
-    bed.wait_up("p0")
-    bed.flows("in_port=x0,actions=output:v0", "in_port=v0,actions=output:x0")
+        "ovs-vsctl set Bridge br0 other-config:hwaddr=\\\"{mac}\\\" -- "
+        "add-port br0 x0 -- set Interface x0 type=vxlan "
+        "options:remote_ip={remote} options:key={vni}; "
+        "ip addr add {local}/24 dev br0; ip link set br0 up; "
+        "ovs-appctl tnl/neigh/set br0 {remote} {outside}".format(
+            mac=MACS[0], outside=OUTSIDE[0], **TUNNEL))
+    bed.flows("in_port=x0,actions=output:v0", "in_port=v0,actions=output:x0",
+              "in_port=p0,actions=LOCAL", "in_port=LOCAL,actions=output:p0")
     wire = bed.wires[0]
     for number in range(20):
         inner = udp(GUEST_MAC, OUTSIDE[0], "10.1.0.1", "10.1.0.2",
