@@ -183,7 +183,7 @@ vhost_call_settle(struct vhost_call *call, int fd)
 void
 vhost_call_forget_slow(struct vhost_call *call)
 {
-    call->n_slow = 0;
+    call->slow_calls = (struct vhost_slow_calls) { .n = 0 };
     atomic_store_explicit(&call->too_slow, 0, memory_order_relaxed);
 }
 
@@ -193,7 +193,7 @@ vhost_call_forget_slow(struct vhost_call *call)
 static void
 send_call(struct vhost_call *call, const struct vhost_vring *vr)
 {
-    bool suspicious = call->n_slow > 0;
+    bool suspicious = call->slow_calls.n > 0;
     clockid_t clock = (suspicious ? CLOCK_THREAD_CPUTIME_ID
                        : CLOCK_MONOTONIC);
     int64_t start = vhost_clock_ns(clock), time;
@@ -201,14 +201,13 @@ send_call(struct vhost_call *call, const struct vhost_vring *vr)
     add(vhost_notify(vr->callfd) ? &call->errors : &call->sent, 1);
     time = vhost_clock_ns(clock) - start;
     if (!vring_call_was_slow(time, suspicious)) {
-        call->n_slow = 0;
+        call->slow_calls = (struct vhost_slow_calls) { .n = 0 };
         return;
     }
     *call->slow_until = vhost_clock_ns(CLOCK_MONOTONIC) + SLOW_PORT;
-    if (++call->n_slow > VRING_MAX_SLOW_CALLS) {
+    if (vring_slow_call(&call->slow_calls, time)) {
         /* The ring's own thread stops it, since it alone may: at the next
          * call, without which there is no harm. */
-        call->n_slow = 0;
         atomic_store_explicit(&call->too_slow, time, memory_order_relaxed);
     }
 }

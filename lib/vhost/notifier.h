@@ -29,6 +29,12 @@
 #include "gate.h"
 #include "vhost.h"
 
+/* Slow calls in a row. */
+struct vhost_slow_calls {
+    uint32_t n;
+    uint32_t time;              /* Nanoseconds, without the first one. */
+};
+
 struct vring_state;
 
 /* Bits of vhost_call.state. */
@@ -49,7 +55,7 @@ struct vhost_call {
     int64_t last_direct;        /* When it called the guest itself. */
 
     /* The notifier's; the event thread's while the gate is closed. */
-    uint8_t n_slow;             /* Slow calls in a row. */
+    struct vhost_slow_calls slow_calls; /* See VRING_SLOW_CALL. */
     int64_t *slow_until;        /* Of the port: until then its calls wait
                                  * behind those of other ports. */
     _Atomic uint64_t sent, errors;      /* For the ring's counters. */

@@ -36,12 +36,25 @@ vring_call_was_slow(int64_t time, bool cpu_time)
             && (!cpu_time || time > VRING_SLOW_RATIO * vhost_notify_cost()));
 }
 
+bool
+vring_slow_call(struct vhost_slow_calls *s, int64_t time)
+{
+    if (s->n++) {               /* Otherwise it was not CPU time. */
+        s->time += (time < VRING_MAX_SLOW_TIME ? time : VRING_MAX_SLOW_TIME);
+    }
+    if (s->n <= VRING_MAX_SLOW_CALLS || s->time < VRING_MAX_SLOW_TIME) {
+        return false;
+    }
+    *s = (struct vhost_slow_calls) { .n = 0 };
+    return true;
+}
+
 /* Calls the guest.  VRING_SLOW_CALL says what the clocks are for. */
 static void
 call_at_once(struct vhost_vring *vr)
 {
     struct vring_state *st = vr->st;
-    bool suspicious = st->n_slow_calls > 0;
+    bool suspicious = st->slow_calls.n > 0;
     clockid_t clock = (suspicious ? CLOCK_THREAD_CPUTIME_ID
                        : CLOCK_MONOTONIC);
     int64_t start = vhost_clock_ns(clock);
@@ -54,10 +67,9 @@ call_at_once(struct vhost_vring *vr)
     }
     time = vhost_clock_ns(clock) - start;
     if (!vring_call_was_slow(time, suspicious)) {
-        st->n_slow_calls = 0;
-    } else if (++st->n_slow_calls > VRING_MAX_SLOW_CALLS) {
+        st->slow_calls = (struct vhost_slow_calls) { .n = 0 };
+    } else if (vring_slow_call(&st->slow_calls, time)) {
         vring_break(vr, VHOST_C_SLOW_CALL, time, VRING_MAX_SLOW_CALLS);
-        st->n_slow_calls = 0;
     }
     if (vr->call && !suspicious) {
         vhost_call_made(vr->call, start);

@@ -76,7 +76,7 @@ struct vring_state {
     uint16_t notify_from;       /* 'used_idx' up to which it was considered
                                  * whether to call. */
     bool signalled;             /* A first call was considered. */
-    uint8_t n_slow_calls;       /* In a row, see vring_call(). */
+    struct vhost_slow_calls slow_calls; /* See vring_call(). */
 
     const struct vhost_region *hit; /* Last region that translation used. */
     struct vhost_spinlock lock;
@@ -271,7 +271,8 @@ void vring_call(struct vhost_vring *);
 
 /* A call takes a microsecond, unless the front end has put so many watches on
  * the eventfd that the kernel is busy with them for as long as this, in
- * nanoseconds.  So many such calls in a row, and one more, stop the ring.
+ * nanoseconds.  So many such calls in a row, and one more, stop the ring if
+ * together they took as long as VRING_MAX_SLOW_TIME.
  *
  * Time that passes is no proof: the thread that a call wakes up may get the
  * CPU at once.  So a call that looks slow makes only suspicious, and from then
@@ -279,14 +280,21 @@ void vring_call(struct vhost_vring *);
  * (That clock costs a system call.)  Nor is CPU time by itself: on a host that
  * is a guest, it goes on while the hypervisor runs somebody else.  So a call
  * is slow only if it takes so many times what one does that no peer has a part
- * in. */
+ * in.  And as waking a thread is slower than that call by any factor where
+ * processors are interrupted by a busy hypervisor, a ring is stopped only when
+ * it has cost what is worth stopping it. */
 #define VRING_SLOW_CALL 100000
 #define VRING_SLOW_RATIO 8
 #define VRING_MAX_SLOW_CALLS 8
+#define VRING_MAX_SLOW_TIME 20000000
 
 /* Whether a call that took 'time', in nanoseconds, of the CPU's if 'cpu_time',
  * was slow. */
 bool vring_call_was_slow(int64_t time, bool cpu_time);
+
+/* Adds a slow call to 's'.  Returns true, and forgets them, if that is one too
+ * many. */
+bool vring_slow_call(struct vhost_slow_calls *s, int64_t time);
 
 /* What ring.h promises, without the gate, for each ring format.  complete()
  * and commit() show the guest its buffers; wants_call() says, after a full
