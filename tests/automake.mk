@@ -138,6 +138,7 @@ EXTRA_DIST += \
 	tests/east_west/vlans.py \
 	tests/north-south.py \
 	tests/north_south/__init__.py \
+	tests/north_south/copies.py \
 	tests/north_south/raw.py \
 	tests/north_south/steps.py \
 	tests/north_south/wire.py \

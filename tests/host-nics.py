@@ -9,15 +9,14 @@
 As north-south.py, whose steps these are, without a machine: veth pairs, or
 taps, in network namespaces of its own are the wires.  The guest is an
 ovs-vhost-guest at a vhostuserclient port, or, with --server, a vhostuser port.
-With net_af_packet it also makes sure that packets are not copied between the
-guest's port and the NIC.
+It also makes sure that packets are not copied between the guest's port and the
+NIC.
 
 Needs root.  Exit status 0: all held; 77: this host cannot run it.
 """
 
 import argparse
 import os
-import re
 import shutil
 import sys
 import time
@@ -27,10 +26,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(TESTS), "utilities"))
 
 from ovs_vhost_lab import (Build, LabError, NetworkNamespace,  # noqa: E402
                            Process, Switch, instance, wait_until)
+from north_south.copies import WATCHER, not_copied  # noqa: E402
 from north_south.raw import RawWire  # noqa: E402
-from north_south.steps import (FRAMES, GUEST_MAC, OUTSIDE,  # noqa: E402
-                               STEPS)
-from north_south.wire import echoed, pass_through, random_frames  # noqa: E402
+from north_south.steps import GUEST_MAC, STEPS  # noqa: E402
 
 SKIP = 77
 DEVICES = {
@@ -38,7 +36,6 @@ DEVICES = {
     "af_xdp": "net_af_xdp%d,iface=%s,start_queue=0,queue_count=1",
     "tap": "net_tap%d,iface=%s",
 }
-WATCHER = "mbuf-watch"
 
 
 class WatchedSwitch(Switch):
@@ -71,6 +68,7 @@ class Bed:
         self._server = server
         self._guest = None
         self.wires = []
+        self.ethdev = DEVICES[nic].split("%")[0] + "0"  # Of p0.
 
     def __enter__(self):
         try:
@@ -161,41 +159,9 @@ class Bed:
             + self._switch.log))
 
 
-def same_places(bed):
-    """Returns how many frames were seen at both the guest's port and the
-    NIC, and how many of them in the same place, for both directions."""
-    text = bed.switch("ovs-appctl test-mbufs/show")
-    return [tuple(map(int, pair)) for pair in re.findall(
-        r": (\d+) frames, (\d+) of them in the same place", text)]
-
-
-def not_copied(bed):
-    """Between the guest's port and the NIC a packet stays where it is."""
-    bed.flows("in_port=p0,actions=output:v0", "in_port=v0,actions=output:p0")
-    bed.switch("ovs-appctl test-mbufs/watch v0 net_af_packet0")
-    frames = random_frames(FRAMES, GUEST_MAC, OUTSIDE[0], 6)
-    pass_through(bed.wires[0], bed.wires[0], frames, list(map(echoed, frames)))
-    found = same_places(bed)
-    if found != [(FRAMES, FRAMES)] * 2:
-        raise LabError("frames, in the same place: %s" % found)
-
-    # This would see a copy: of two ports only one can have the packet itself.
-    bed.flows("in_port=p0,actions=output:v0",
-              "in_port=v0,actions=output:p0,output:p1")
-    bed.switch("ovs-appctl test-mbufs/watch v0 net_af_packet0")
-    pass_through(bed.wires[0], bed.wires[0], frames, list(map(echoed, frames)))
-    (frames_out, same_out), _ = same_places(bed)
-    if (frames_out, same_out) != (FRAMES, 0):
-        raise LabError("%d of %d copied frames are in the same place"
-                       % (same_out, frames_out))
-
-
 def choose_steps(options):
     """Returns the steps to be run."""
-    steps = list(STEPS)
-    if options.nic == "af_packet":
-        steps.insert(2, not_copied)
-    return [step for step in steps
+    return [step for step in (*STEPS, not_copied)
             if not options.step or step.__name__ in options.step]
 
 
