@@ -17,6 +17,7 @@ Needs root.  Exit status 0: all held; 77: this host cannot run it.
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -144,9 +145,9 @@ class Bed:
 
     def flows(self, *flows):
         """Replaces br0's flows, also in the datapath."""
-        self.switch("ovs-ofctl del-flows br0; " + "; ".join(
-            "ovs-ofctl add-flow br0 '%s'" % flow for flow in flows)
-            + "; ovs-appctl revalidator/wait; ovs-appctl revalidator/wait")
+        self.switch("printf '%%s\\n' %s | ovs-ofctl replace-flows br0 "
+                    "--bundle --names - && ovs-appctl revalidator/purge"
+                    % " ".join(map(shlex.quote, flows)))
         for wire in self.wires:
             wire.drain()
 

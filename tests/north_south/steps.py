@@ -55,7 +55,7 @@ def drops(bed):
     mixed = [frame for pair in zip(bad, frames) for frame in pair]
     pass_through(bed.wires[0], bed.wires[0], mixed,
                  list(map(echoed, frames)), lost=bad)
-    found = bed.switch("ovs-appctl revalidator/wait; "
+    found = bed.switch("ovs-appctl revalidator/purge; "
                        "ovs-ofctl dump-flows br0 tp_dst=666,udp,in_port=p0")
     if "n_packets=%d," % FRAMES not in found:
         raise LabError("%d frames were to be dropped:\n%s" % (FRAMES, found))
