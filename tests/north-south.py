@@ -3,14 +3,15 @@
 # Copyright (c) 2026 The ovs-vhost authors.
 """Frames between physical NICs and a guest, through the flow table.
 
-    north-south.py [--nic MODEL] [--build-dir DIR] [--ovs-tree DIR]
-                   [--logs DIR]
+    north-south.py [--nic MODEL] [--driver DRIVER] [--build-dir DIR]
+                   [--ovs-tree DIR] [--logs DIR]
 
-OVS-DPDK with the plugin runs in a machine of QEMU, whose NICs on PCI belong to
-DPDK's drivers, by uio_pci_generic.  In there a guest (ovs-vhost-guest) echoes
-at a vhostuserclient port.  What comes out of the NICs is compared byte by
-byte.  The first NIC is a MODEL (vmxnet3; e1000e and igb want QEMU 10), the
-second one virtio-net-pci.
+OVS-DPDK with the plugin runs in a machine of QEMU, whose NICs on PCI Express
+belong to DPDK's drivers, by DRIVER: uio_pci_generic or vfio-pci, then behind
+an IOMMU.  In there a guest (ovs-vhost-guest) echoes at a vhostuserclient port.
+What comes out of the NICs is compared byte by byte.  The first NIC is a MODEL,
+the second one virtio-net-pci.  $OVS_VHOST_QEMU is the QEMU; e1000e and igb
+want a newer one than 7.2.
 
 Needs root.  Exit status 0: all held; 77: this host cannot run it.
 """
@@ -27,7 +28,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(TESTS), "utilities"))
 from ovs_vhost_lab import (Build, Guest, LabError, WireNic,  # noqa: E402
                            host_image, instance)
 from ovs_vhost_lab.dpdk import bind_nics  # noqa: E402
-from ovs_vhost_lab.guest import QEMU  # noqa: E402
+from ovs_vhost_lab.guest import (NIC_IOMMU_ARGS,  # noqa: E402
+                                 NIC_IOMMU_KERNEL_ARGS, QEMU, qemu_version)
 from ovs_vhost_lab.host_image import (HUGEPAGES, on_switch,  # noqa: E402
                                       start_switch)
 from north_south.steps import GUEST_MAC, MACS, STEPS  # noqa: E402
@@ -35,27 +37,40 @@ from north_south.wire import Wire  # noqa: E402
 
 SKIP = 77
 DRIVERS = ("net_virtio", "net_vmxnet3", "net_e1000", "mempool_ring")
-MODULES = ("virtio_pci", "uio_pci_generic", "tun")
+MODULES = ("virtio_pci", "uio_pci_generic", "vfio_iommu_type1", "vfio_pci",
+           "tun")
+VIRTIO = "virtio-net-pci"
+# A NIC's driver in DPDK, as status:driver_name has it.
+PMDS = {VIRTIO: "net_virtio", "vmxnet3": "net_vmxnet3",
+        "e1000e": "net_e1000_em", "igb": "net_e1000_igb"}
+# 7.2 has no igb, and its e1000e passes nothing under DPDK's driver.
+NEEDS = {"e1000e": (8,), "igb": (8,)}
+KERNEL_DRIVERS = ("uio_pci_generic", "vfio-pci")
 
 
 class Bed:
     """The machine, its switch and its wires."""
 
-    def __init__(self, build, folder, model):
+    def __init__(self, build, folder, model, driver):
         self.wires = [Wire(folder, "w%d" % which) for which in range(2)]
-        self.models = (model, "virtio-net-pci")
+        self.models = (model, VIRTIO)
+        self.driver = driver
+        self.iommu = driver == "vfio-pci"
         guest_program = os.path.join(build.path, "utilities/ovs-vhost-guest")
         self.machine = Guest(
             "host", host_image(build, drivers=DRIVERS, modules=MODULES,
                                programs=[guest_program]),
-            folder, memory=1280, cpus=2,
-            kernel_args="hugepages=%d" % HUGEPAGES)
+            folder, memory=1280, cpus=2, machine="q35",
+            qemu_args=NIC_IOMMU_ARGS if self.iommu else (),
+            kernel_args="hugepages=%d %s" % (
+                HUGEPAGES, NIC_IOMMU_KERNEL_ARGS if self.iommu else ""))
 
     def __enter__(self):
         try:
             self.machine.start(*(
-                WireNic(wire.near, wire.far, model, mac=mac) for wire, model,
-                mac in zip(self.wires, self.models, MACS)))
+                WireNic(wire.near, wire.far, model, mac=mac, root_port=True,
+                        device=self._device(model)) for wire, model, mac
+                in zip(self.wires, self.models, MACS)))
             self.machine.wait_ready(120)
             start_switch(self.machine, pmd_maxsleep="100")
             self._add_ports()
@@ -67,6 +82,13 @@ class Bed:
     def __exit__(self, *_):
         self.machine.kill()
 
+    def _device(self, model):
+        """Returns more properties of a NIC.  Without iommu_platform, virtio
+        would be the one device that the IOMMU is not asked about."""
+        if self.iommu and model == VIRTIO:
+            return "disable-legacy=on,iommu_platform=on"
+        return ""
+
     def switch(self, command, timeout=60):
         """Runs a command of Open vSwitch's in the machine."""
         return on_switch(self.machine, command, timeout)
@@ -74,18 +96,35 @@ class Bed:
     def _add_ports(self):
         self.switch("ovs-vsctl add-br br0 -- set Bridge br0 "
                     "datapath_type=netdev fail_mode=secure")
-        addresses = bind_nics(self.machine, "uio_pci_generic")
+        addresses = bind_nics(self.machine, self.driver)
         for which, address in enumerate(addresses):
             self.switch("ovs-vsctl add-port br0 p%d -- set Interface p%d "
                         "type=dpdk options:dpdk-devargs=%s"
                         % (which, which, address))
         self.switch("ovs-vsctl add-port br0 v0 -- set Interface v0 "
                     "type=vhostuserclient options:vhost-server-path=/tmp/v0")
-        self.machine.check("start-stop-daemon -S -b -n guest -a "
-                           "/usr/bin/ovs-vhost-guest -- "
+        # It polls: to wake a thread takes a busy machine of this kind
+        # milliseconds, for which its ring would be stopped (slow_call).
+        self.machine.check("start-stop-daemon -S -b -N 10 -n guest -a "
+                           "/usr/bin/ovs-vhost-guest -- --poll "
                            "echo:/tmp/v0,server,mac=%s" % GUEST_MAC)
         for port in ("p0", "p1", "v0"):
             self.wait_up(port)
+        self._check_drivers()
+
+    def _check_drivers(self):
+        """The NICs are driven by what was asked for."""
+        for port, model in zip(("p0", "p1"), self.models):
+            found = self.switch("ovs-vsctl get Interface %s status:driver_name"
+                                % port).strip()
+            if found != PMDS[model]:
+                raise LabError("%s, a %s, is driven by %s"
+                               % (port, model, found))
+        # Then DPDK has given the NICs addresses of its own, which would be
+        # somebody else's memory if the IOMMU did not translate them.
+        said = self.machine.check("cat /tmp/ovs-vswitchd.log")
+        if self.iommu != ("IOMMU type 1" in said):
+            raise LabError("by %s:\n%s" % (self.driver, said))
 
     def wait_up(self, port):
         """Waits until a port's link is up."""
@@ -121,7 +160,8 @@ def work(directory, options):
     """Runs the steps; returns the exit status."""
     build = Build(options.build_dir, options.ovs_tree)
     try:
-        with Bed(build, directory.path, options.nic) as bed:
+        with Bed(build, directory.path, options.nic,
+                 options.driver) as bed:
             for step in STEPS:
                 start = time.monotonic()
                 try:
@@ -142,15 +182,29 @@ def work(directory, options):
     return 0
 
 
+def missing(options):
+    """Returns why this host cannot run it, or None."""
+    if os.geteuid():
+        return "needs root"
+    if not shutil.which(QEMU):
+        return "no %s" % QEMU
+    if qemu_version() < NEEDS.get(options.nic, ()):
+        return "%s is too old for %s" % (QEMU, options.nic)
+    return None
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--nic", default="vmxnet3")
+    parser.add_argument("--nic", choices=PMDS, default="vmxnet3")
+    parser.add_argument("--driver", choices=KERNEL_DRIVERS,
+                        default="uio_pci_generic")
     parser.add_argument("--build-dir")
     parser.add_argument("--ovs-tree")
     parser.add_argument("--logs")
     options = parser.parse_args()
-    if os.geteuid() or not shutil.which(QEMU):
-        print("needs root and %s" % QEMU)
+    reason = missing(options)
+    if reason:
+        print("north-south: skipped: %s" % reason)
         return SKIP
     try:
         return instance.supervise(

@@ -37,6 +37,11 @@ VIOMMU_ARGS = ("-device",
 VIOMMU_KERNEL_ARGS = "intel_iommu=on no_timer_check"
 VIOMMU_DEVICE = "disable-legacy=on,iommu_platform=on,ats=on"
 
+# The same for NICs that are the machine's own, whose driver is vfio-pci: what
+# the kernel's own drivers do is not translated.
+NIC_IOMMU_ARGS = ("-device", "intel-iommu,intremap=on,caching-mode=on")
+NIC_IOMMU_KERNEL_ARGS = "intel_iommu=on iommu=pt no_timer_check"
+
 
 # Accelerator.
 
@@ -165,7 +170,9 @@ class TapNic:
 class WireNic:
     """A NIC of a guest whose wire is a pair of UNIX datagram sockets, a frame
     in each datagram: QEMU binds 'near' and sends to 'far'.  'model', 'address'
-    and 'mtu' as of a TapNic."""
+    and 'mtu' as of a TapNic, 'device' as of a Nic.  With 'root_port' it has a
+    PCI Express slot of its own (machine q35), as a NIC with SR-IOV must: it is
+    then 0000:NUMBER:00.0, with 01 for the first."""
 
     near: str
     far: str
@@ -173,13 +180,22 @@ class WireNic:
     address: str = ""
     mac: str = ""
     mtu: int = 0
+    device: str = ""
+    root_port: bool = False
 
     def arguments(self, number, mac, accel):
         """Returns QEMU's for the NIC 'number'."""
-        return ["-netdev", "dgram,id=net%d,local.type=unix,local.path=%s,"
-                           "remote.type=unix,remote.path=%s"
-                           % (number, self.near, self.far),
-                "-device", _emulated(self.model, number, mac, accel)]
+        words = ["-netdev", "dgram,id=net%d,local.type=unix,local.path=%s,"
+                            "remote.type=unix,remote.path=%s"
+                            % (number, self.near, self.far)]
+        properties = [_emulated(self.model, number, mac, accel)]
+        if self.device:
+            properties.append(self.device)
+        if self.root_port:
+            words += ["-device", "pcie-root-port,id=port%d,chassis=%d"
+                                 % (number, number + 1)]
+            properties.append("bus=port%d" % number)
+        return [*words, "-device", ",".join(properties)]
 
 
 def _emulated(model, number, mac, accel):
