@@ -19,6 +19,7 @@ docs_DATA = \
 	docs/matrix.svg \
 	docs/monitoring.md \
 	docs/moving.md \
+	docs/nics.md \
 	docs/packet.md \
 	docs/performance.md \
 	docs/ratios.svg \
