@@ -17,6 +17,7 @@ Needs root.  Exit status 0: all held; 77: this host cannot run it.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
@@ -167,7 +168,8 @@ def work(directory, options):
                 try:
                     step(bed)
                 except LabError:
-                    explain(bed)
+                    with contextlib.suppress(LabError):
+                        explain(bed)
                     raise
                 print("%s: ok (%.1f s)" % (step.__name__,
                                            time.monotonic() - start),
