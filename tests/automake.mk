@@ -62,7 +62,9 @@ tests_unit_libunit_a_SOURCES = \
 	tests/unit/ring-calls.c \
 	tests/unit/ring-cases.c \
 	tests/unit/ring-cases.h \
-	tests/unit/ring-mixed.c
+	tests/unit/ring-mixed.c \
+	tests/unit/watchers.c \
+	tests/unit/watchers.h
 
 check_PROGRAMS += $(unit_tests)
 TESTS += $(unit_tests)

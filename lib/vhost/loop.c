@@ -84,7 +84,8 @@ vhost_loop_create(const struct vhost_env *env, struct vhost_loop **loopp)
     pthread_mutex_init(&loop->mutex, NULL);
     pthread_cond_init(&loop->jobs_cond, NULL);
     pthread_cond_init(&loop->done_cond, NULL);
-    loop->wake.ready = drain_wake;
+    loop->wake.ready = loop->reference.ready = drain_wake;
+    loop->reference.fd = vhost_notify_reference();
     loop->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->wake.fd < 0 || loop->epoll_fd < 0) {
@@ -92,6 +93,9 @@ vhost_loop_create(const struct vhost_env *env, struct vhost_loop **loopp)
         goto fail;
     }
     error = vhost_source_add(loop, &loop->wake, EPOLLIN);
+    if (!error && loop->reference.fd >= 0) {
+        error = vhost_source_add(loop, &loop->reference, EPOLLIN);
+    }
     if (error) {
         goto fail;
     }

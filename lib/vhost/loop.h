@@ -62,6 +62,7 @@ struct vhost_loop {
     const struct vhost_env *env;
     int epoll_fd;
     struct vhost_source wake;   /* Our own eventfd. */
+    struct vhost_source reference;  /* vhost_notify_cost()'s. */
     struct vhost_notifier notifier;
     _Atomic bool stopping;
     struct vhost_timer_list timers;     /* Sorted. */

@@ -187,6 +187,12 @@ vhost_notify_cost(void)
     return vhost_clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
 }
 
+int
+vhost_notify_reference(void)
+{
+    return own_fd;
+}
+
 bool
 vhost_is_eventfd(int fd)
 {

@@ -39,8 +39,12 @@ vhost_clock_ns(clockid_t clock)
 }
 
 /* Makes a call that no peer has a part in, and returns the CPU time that it
- * took this thread, in nanoseconds: what one costs here and now. */
+ * took this thread, in nanoseconds: what one costs here and now.  It is made
+ * to the eventfd that vhost_notify_reference() returns, -1 if there is none:
+ * event loops wait for it, since guests wait for calls, and a call that wakes
+ * a thread up costs more than another one. */
 int64_t vhost_notify_cost(void);
+int vhost_notify_reference(void);
 
 /* True if 'fd' is an eventfd.  Does not touch what is behind it otherwise: a
  * file system of the peer's could stall that. */

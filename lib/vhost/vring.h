@@ -280,9 +280,8 @@ void vring_call(struct vhost_vring *);
  * (That clock costs a system call.)  Nor is CPU time by itself: on a host that
  * is a guest, it goes on while the hypervisor runs somebody else.  So a call
  * is slow only if it takes so many times what one does that no peer has a part
- * in.  And as waking a thread is slower than that call by any factor where
- * processors are interrupted by a busy hypervisor, a ring is stopped only when
- * it has cost what is worth stopping it. */
+ * in.  That wakes a thread as well, but maybe one that is nearer.  So a ring is
+ * stopped only when it has cost what is worth stopping it. */
 #define VRING_SLOW_CALL 100000
 #define VRING_SLOW_RATIO 8
 #define VRING_MAX_SLOW_CALLS 8
