@@ -9,9 +9,10 @@
 OVS-DPDK with the plugin runs in a machine of QEMU, whose NICs on PCI Express
 belong to DPDK's drivers, by DRIVER: uio_pci_generic or vfio-pci, then behind
 an IOMMU.  In there a guest (ovs-vhost-guest) echoes at a vhostuserclient port.
-What comes out of the NICs is compared byte by byte.  The first NIC is a MODEL,
-the second one virtio-net-pci.  $OVS_VHOST_QEMU is the QEMU; e1000e and igb
-want a newer one than 7.2.
+What comes out of the NICs is compared byte by byte, and no packet may be copied
+between guest's port and NIC.  The first NIC is a MODEL, the second one
+virtio-net-pci.  $OVS_VHOST_QEMU is the QEMU; e1000e and igb want a newer one
+than 7.2.
 
 Needs root.  Exit status 0: all held; 77: this host cannot run it.
 """
@@ -28,11 +29,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(TESTS), "utilities"))
 
 from ovs_vhost_lab import (Build, Guest, LabError, WireNic,  # noqa: E402
                            host_image, instance)
+from ovs_vhost_lab.build import PLUGIN  # noqa: E402
 from ovs_vhost_lab.dpdk import bind_nics  # noqa: E402
 from ovs_vhost_lab.guest import (NIC_IOMMU_ARGS,  # noqa: E402
                                  NIC_IOMMU_KERNEL_ARGS, QEMU, qemu_version)
-from ovs_vhost_lab.host_image import (HUGEPAGES, on_switch,  # noqa: E402
-                                      start_switch)
+from ovs_vhost_lab.host_image import (HUGEPAGES, PLUGIN_DIR,  # noqa: E402
+                                      on_switch, start_switch)
+from north_south.copies import WATCHER, not_copied  # noqa: E402
 from north_south.steps import GUEST_MAC, MACS, STEPS  # noqa: E402
 from north_south.wire import Wire  # noqa: E402
 
@@ -56,11 +59,13 @@ class Bed:
         self.wires = [Wire(folder, "w%d" % which) for which in range(2)]
         self.models = (model, VIRTIO)
         self.driver = driver
+        self.ethdev = None      # DPDK's name of p0.
         self.iommu = driver == "vfio-pci"
         guest_program = os.path.join(build.path, "utilities/ovs-vhost-guest")
         self.machine = Guest(
             "host", host_image(build, drivers=DRIVERS, modules=MODULES,
-                               programs=[guest_program]),
+                               programs=[guest_program],
+                               files=self._watcher(build)),
             folder, memory=1280, cpus=2, machine="q35",
             qemu_args=NIC_IOMMU_ARGS if self.iommu else (),
             kernel_args="hugepages=%d %s" % (
@@ -73,7 +78,8 @@ class Bed:
                         device=self._device(model)) for wire, model, mac
                 in zip(self.wires, self.models, MACS)))
             self.machine.wait_ready(120)
-            start_switch(self.machine, pmd_maxsleep="100")
+            start_switch(self.machine, pmd_maxsleep="100",
+                         netdev_plugins="%s,%s" % (PLUGIN, WATCHER))
             self._add_ports()
         except BaseException:
             self.__exit__()
@@ -82,6 +88,14 @@ class Bed:
 
     def __exit__(self, *_):
         self.machine.kill()
+
+    @staticmethod
+    def _watcher(build):
+        """Returns the file of the plugin that sees copies."""
+        name = WATCHER + ".so"
+        with open(os.path.join(build.path, "tests/plugins", name),
+                  "rb") as stream:
+            return {"%s/%s" % (PLUGIN_DIR, name): stream.read()}
 
     def _device(self, model):
         """Returns more properties of a NIC.  Without iommu_platform, virtio
@@ -98,6 +112,7 @@ class Bed:
         self.switch("ovs-vsctl add-br br0 -- set Bridge br0 "
                     "datapath_type=netdev fail_mode=secure")
         addresses = bind_nics(self.machine, self.driver)
+        self.ethdev = addresses[0]
         for which, address in enumerate(addresses):
             self.switch("ovs-vsctl add-port br0 p%d -- set Interface p%d "
                         "type=dpdk options:dpdk-devargs=%s"
@@ -163,7 +178,7 @@ def work(directory, options):
     try:
         with Bed(build, directory.path, options.nic,
                  options.driver) as bed:
-            for step in STEPS:
+            for step in (*STEPS, not_copied):
                 start = time.monotonic()
                 try:
                     step(bed)
